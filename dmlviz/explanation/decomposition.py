@@ -1,0 +1,293 @@
+"""The identity that everything reads: a similarity as a sum over pairs of cells, plus offsets."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from dmlviz.embedder import CellGeometry, LocalEmbeddings
+from dmlviz.explanation.interpolation import between_cells
+
+Side = Literal["query", "gallery"]
+Similarity = Literal["cosine", "dot"]
+SIDES: tuple[str, ...] = get_args(Side)
+SIMILARITIES: tuple[str, ...] = get_args(Similarity)
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """One similarity, taken apart.
+
+    `contributions.sum() + query_offset.sum() + gallery_offset.sum() + constant` is `similarity`, up to
+    `residual`. All parts are signed: positive parts speak for the match, negative ones against it.
+
+    Attributes:
+        contributions: (hq, wq, hg, wg) float32 or float64, in units of the similarity. Entry [i, j, k, l] is
+            what the query's cell (i, j) and the gallery image's cell (k, l) contribute together.
+        query_offset: (hq, wq), the query's cells against the gallery image's offset.
+        gallery_offset: (hg, wg), the gallery image's cells against the query's offset.
+        constant: The two offsets against each other.
+        similarity: The score that is explained. From `explain` it is the number that FAISS ranked by, from
+            `decompose_similarity` the product of the two embeddings. NaN where a cosine is undefined.
+        kind: "cosine" or "dot".
+        tolerance: How far `residual` may lie from zero by rounding alone.
+        method: How the parts were computed.
+        note: What the reader must know of this result; empty where there is nothing to say.
+        query_local: The query's local embeddings, or None where the method has none.
+        gallery_local: The same of the gallery image.
+        query_geometry: Where the query's cells lie on its view, or None (then the half-pixel rule holds).
+        gallery_geometry: The same of the gallery image.
+    """
+
+    contributions: np.ndarray
+    query_offset: np.ndarray
+    gallery_offset: np.ndarray
+    constant: float
+    similarity: float
+    kind: str = "cosine"
+    tolerance: float = 1e-5
+    method: str = "decomposition"
+    note: str = ""
+    query_local: LocalEmbeddings | None = None
+    gallery_local: LocalEmbeddings | None = None
+    query_geometry: CellGeometry | None = None
+    gallery_geometry: CellGeometry | None = None
+
+    @property
+    def pairs(self) -> float:
+        """Sum over all pairs of cells, in units of the similarity."""
+        return float(self.contributions.sum(dtype=np.float64))
+
+    @property
+    def speaks_for(self) -> float:
+        """Sum of the positive pairs (≥ 0)."""
+        return float(self.contributions.sum(dtype=np.float64, where=self.contributions > 0))
+
+    @property
+    def speaks_against(self) -> float:
+        """Sum of the negative pairs (≤ 0)."""
+        return float(self.contributions.sum(dtype=np.float64, where=self.contributions < 0))
+
+    @property
+    def offsets(self) -> float:
+        """Both offset terms and the constant: what no pair of cells accounts for."""
+        of_cells = self.query_offset.sum(dtype=np.float64) + self.gallery_offset.sum(dtype=np.float64)
+        return float(of_cells) + self.constant
+
+    @property
+    def total(self) -> float:
+        """`pairs + offsets`; NaN where the similarity is undefined."""
+        return self.pairs + self.offsets if np.isfinite(self.similarity) else float("nan")
+
+    @property
+    def residual(self) -> float:
+        """`total − similarity`: what the parts miss of the score. Zero up to rounding when exact."""
+        return self.total - self.similarity
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the residual lies within the tolerance."""
+        return abs(self.residual) <= self.tolerance
+
+    def grid(self, side: Side) -> tuple[int, int]:
+        """The feature map's (height, width) on that side, in cells."""
+        hq, wq, hg, wg = self.contributions.shape
+        return (hq, wq) if _checked_side(side) == "query" else (hg, wg)
+
+    def overall_map(self, side: Side) -> np.ndarray:
+        """What each cell of one image contributes to the similarity.
+
+        The sum over all cells of the other image, plus the cell's product with the other image's offset. The map
+        sums to the similarity less that side's own offset terms (`unmapped`).
+
+        Args:
+            side: "query" or "gallery".
+
+        Returns:
+            (h, w), the dtype of `contributions`, signed, in units of the similarity.
+
+        Raises:
+            ValueError: If the side is neither.
+        """
+        if _checked_side(side) == "query":
+            full = self.contributions.sum((2, 3), dtype=np.float64) + self.query_offset
+        else:
+            full = self.contributions.sum((0, 1), dtype=np.float64) + self.gallery_offset
+        return full.astype(self.contributions.dtype)
+
+    def unmapped(self, side: Side) -> float:
+        """What `overall_map(side)` leaves out of `total`: that side's offset against the other embedding."""
+        other = self.gallery_offset if _checked_side(side) == "query" else self.query_offset
+        return float(other.sum(dtype=np.float64)) + self.constant
+
+    def point_map(self, side: Side, row: float, col: float) -> np.ndarray:
+        """What one point of an image contributes together with each cell of the other (Zhu et al. 2021, §3.3).
+
+        Between cells the four nearest are mixed bilinearly; beyond the outermost centres the edge is repeated.
+
+        Args:
+            side: The image that the point lies on, "query" or "gallery".
+            row: In cells, centres on integers, from −0.5 to h − 0.5. `cell_of_pixel` turns pixels into cells.
+            col: The same along the width.
+
+        Returns:
+            (h, w) of the *other* image, the dtype of `contributions`, signed, in units of the similarity.
+
+        Raises:
+            ValueError: If the side is neither, or the point lies outside the map.
+
+        Examples:
+            >>> import numpy as np
+            >>> from dmlviz import LocalEmbeddings, decompose_similarity
+            >>> query = LocalEmbeddings(np.array([[[1.0, 0.0], [0.0, 2.0]]]), np.zeros(2))
+            >>> gallery = LocalEmbeddings(np.array([[[3.0, 0.0]], [[0.0, 5.0]]]), np.zeros(2))
+            >>> why = decompose_similarity(query, gallery, similarity="dot")
+            >>> why.point_map("query", 0, 1).tolist()
+            [[0.0], [10.0]]
+            >>> why.point_map("query", 0, 0.5).tolist()
+            [[1.5], [5.0]]
+        """
+        if _checked_side(side) == "query":
+            return between_cells(self.contributions, row, col)
+        return between_cells(np.moveaxis(self.contributions, (2, 3), (0, 1)), row, col)
+
+    def contribution(self, side: Side, row: float, col: float) -> float:
+        """The overall map's value at a point in cells: what stands under the cursor.
+
+        Equal to the sum of `point_map` there plus the point's share of that side's offset term.
+        """
+        return float(between_cells(self.overall_map(side)[..., None], row, col)[0])
+
+    def likeness_map(self, side: Side, row: float, col: float) -> np.ndarray:
+        """Which cells of the other image look like a point, whatever they weigh.
+
+        The cosine of the point's local embedding (mixed bilinearly between cells) with each local embedding of
+        the other image. It is no share of the score.
+
+        Args:
+            side: The image that the point lies on.
+            row: In cells, as for `point_map`.
+            col: In cells.
+
+        Returns:
+            (h, w) of the other image, from −1 to 1; 0 where a local embedding has no length.
+
+        Raises:
+            ValueError: If the side is neither, the point lies outside, or the method has no local embeddings.
+        """
+        if self.query_local is None or self.gallery_local is None:
+            raise ValueError(
+                f"likeness compares local embeddings, and the method {self.method!r} has none; "
+                "use method='decomposition'"
+            )
+        own, other = self.query_local.vectors, self.gallery_local.vectors
+        if _checked_side(side) == "gallery":
+            own, other = other, own
+        return _cosines(between_cells(own, row, col), other)
+
+    def __repr__(self) -> str:
+        hq, wq, hg, wg = self.contributions.shape
+        verdict = "adds up" if self.adds_up else "DOES NOT ADD UP"
+        return (
+            f"Decomposition({self.kind} {self.similarity:+.6f} = pairs {self.pairs:+.6f} + offsets "
+            f"{self.offsets:+.6f}, residual {self.residual:.1e}, {verdict}; cells {hq}×{wq} and {hg}×{wg}, "
+            f"{self.method}{'; ' + self.note if self.note else ''})"
+        )
+
+
+def decompose_similarity(
+    query: LocalEmbeddings, gallery: LocalEmbeddings, similarity: Similarity = "cosine"
+) -> Decomposition:
+    """Take the similarity of two images apart into pairs of cells and offsets.
+
+    With e = Σᵢ xᵢ + b on either side and s = 1 (dot product) or 1/(‖e_q‖‖e_g‖) (cosine):
+    S = Σᵢⱼ Dᵢⱼ + Σᵢ rᵢ + Σⱼ cⱼ + k, where D = s·X_q X_gᵀ, r = s·X_q b_g, c = s·X_g b_q and k = s·⟨b_q, b_g⟩.
+    It extends the decomposition of Zhu, Yang and Chen (Visual Explanation for Deep Metric Learning, TIP 2021) by
+    the offsets, the signs and the norms, so that nothing is missing from the sum.
+
+    Args:
+        query: The query's local embeddings.
+        gallery: The gallery image's; its grid may differ, its dimension may not.
+        similarity: "cosine" or "dot".
+
+    Returns:
+        A `Decomposition`. Where a cosine is undefined (an embedding of length zero) its similarity is NaN and
+        its maps are zero.
+
+    Raises:
+        ValueError: If the dimensions differ, a value is NaN or infinite, or the similarity is unknown.
+
+    Examples:
+        >>> import numpy as np
+        >>> from dmlviz import LocalEmbeddings, decompose_similarity
+        >>> query = LocalEmbeddings(np.array([[[1.0], [2.0]]]), np.array([1.0]))      # e = 1 + 2 + 1 = 4
+        >>> gallery = LocalEmbeddings(np.array([[[3.0]]]), np.array([-1.0]))          # e = 3 − 1 = 2
+        >>> why = decompose_similarity(query, gallery, similarity="dot")
+        >>> why.contributions[0, :, 0, 0].tolist(), why.query_offset[0].tolist(), why.constant
+        ([3.0, 6.0], [-1.0, -2.0], -1.0)
+        >>> why.pairs, why.offsets, why.similarity, why.residual
+        (9.0, -1.0, 8.0, 0.0)
+    """
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}")
+    for name, side in (("query", query), ("gallery", gallery)):
+        if not (np.isfinite(side.vectors).all() and np.isfinite(side.offset).all()):
+            raise ValueError(
+                f"the {name}'s local embeddings must be finite; got NaN or infinity. Look at the image and at "
+                "the network's output for it"
+            )
+    dimension, other = query.offset.shape[0], gallery.offset.shape[0]
+    if dimension != other:
+        raise ValueError(
+            f"both images must be embedded in the same space; got {dimension} dimensions for the query and "
+            f"{other} for the gallery image. Were they made by the same embedder?"
+        )
+    e_q, e_g = query.embedding.astype(np.float64), gallery.embedding.astype(np.float64)
+    score, scale, note = float(e_q @ e_g), 1.0, ""
+    if similarity == "cosine":
+        lengths = float(np.linalg.norm(e_q)) * float(np.linalg.norm(e_g))
+        if lengths > 0:
+            scale = 1.0 / lengths
+            score *= scale
+        else:
+            scale, score = 0.0, float("nan")
+            note = "an embedding has no length, so its cosine is undefined"
+
+    dtype = np.result_type(query.vectors, gallery.vectors)
+    xq = query.vectors.reshape(-1, dimension)
+    xg = gallery.vectors.reshape(-1, dimension)
+    if len(xq) <= len(xg):  # the scale goes into the smaller factor
+        pairs = (xq * dtype.type(scale)) @ xg.T
+    else:
+        pairs = xq @ (xg * dtype.type(scale)).T
+    return Decomposition(
+        contributions=pairs.reshape(*query.grid, *gallery.grid),
+        query_offset=(query.vectors @ (scale * gallery.offset.astype(np.float64))).astype(dtype),
+        gallery_offset=(gallery.vectors @ (scale * query.offset.astype(np.float64))).astype(dtype),
+        constant=scale * float(query.offset.astype(np.float64) @ gallery.offset.astype(np.float64)),
+        similarity=score,
+        kind=similarity,
+        tolerance=rounding_tolerance(dtype, score),
+        note=note,
+        query_local=query,
+        gallery_local=gallery,
+    )
+
+
+def rounding_tolerance(dtype: np.dtype, similarity: float) -> float:
+    """How far the parts may miss a similarity by rounding: 1e-10 in float64, 1e-5 below, times max(1, |S|)."""
+    per_unit = 1e-10 if np.dtype(dtype) == np.float64 else 1e-5
+    return per_unit * max(1.0, abs(similarity)) if np.isfinite(similarity) else per_unit
+
+
+def _checked_side(side: str) -> str:
+    if side not in SIDES:
+        raise ValueError(f"side must be one of {', '.join(map(repr, SIDES))}; got {side!r}")
+    return side
+
+
+def _cosines(vector: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Cosine of one vector (D,) with each of (h, w, D); 0 where either has no length."""
+    lengths = np.linalg.norm(others, axis=-1) * np.linalg.norm(vector)
+    products = others @ vector
+    return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
