@@ -1,1 +1,41 @@
-"""images."""
+"""Images: sets of pictures in a fixed order, read the same way from wherever they lie.
+
+An `ImageSet` is a list of pictures; an image's id is its position. It is made from a folder, from
+arrays, from a data frame of paths, from a torchvision or a Hugging Face dataset, or drawn by `birds`,
+the gallery that ships with the package. Every picture arrives as a (H, W, 3) array of uint8.
+`Preprocess` turns such a picture into what a network is fed, with NumPy and Pillow only, and knows
+which pixel of the picture became which pixel of the network's view.
+
+This room imports neither torch nor torchvision, and nothing else of dmlviz.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dmlviz.images.image_set import ImageSet
+from dmlviz.images.preprocess import Preprocess
+from dmlviz.images.reading import ImageReadError, as_rgb, read_image
+
+if TYPE_CHECKING:
+    from dmlviz.images.bird_gallery import BirdSet, birds
+
+__all__ = [
+    "BirdSet",
+    "ImageReadError",
+    "ImageSet",
+    "Preprocess",
+    "as_rgb",
+    "birds",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the drawn galleries when they are first asked for."""
+    if name not in ("BirdSet", "birds"):
+        raise AttributeError(
+            f"module 'dmlviz.images' has no attribute {name!r}; it offers {', '.join(__all__)}"
+        )
+    value = getattr(import_module("dmlviz.images.bird_gallery"), name)
+    globals()[name] = value
+    return value
