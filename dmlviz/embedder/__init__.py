@@ -1,1 +1,63 @@
-"""embedder."""
+"""The embedder room: an image goes in, an embedding and its parts come out.
+
+An `Embedder` is a trunk (image -> feature map) and a head (feature map -> embedding). The head is a sum over
+the cells of the feature map plus an offset, so the embedding can be taken apart exactly: `LocalEmbeddings`.
+`CellGeometry` says where those cells lie on the image.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dmlviz.embedder.birdnet import BirdNet
+    from dmlviz.embedder.embedder import Embedder
+    from dmlviz.embedder.embedding_a_set import EmbeddedSet, embed_images
+    from dmlviz.embedder.geometry import CellGeometry, cell_of_pixel, half_pixel
+    from dmlviz.embedder.head_error import HeadError
+    from dmlviz.embedder.linear_head import LinearHead
+    from dmlviz.embedder.local_embeddings import LocalEmbeddings
+    from dmlviz.embedder.shipped import birds_embedder
+
+_MODULE_OF = {
+    "BirdNet": "birdnet",
+    "CellGeometry": "geometry",
+    "EmbeddedSet": "embedding_a_set",
+    "Embedder": "embedder",
+    "HeadError": "head_error",
+    "LinearHead": "linear_head",
+    "LocalEmbeddings": "local_embeddings",
+    "birds_embedder": "shipped",
+    "cell_of_pixel": "geometry",
+    "embed_images": "embedding_a_set",
+    "half_pixel": "geometry",
+}
+
+__all__ = [
+    "BirdNet",
+    "CellGeometry",
+    "EmbeddedSet",
+    "Embedder",
+    "HeadError",
+    "LinearHead",
+    "LocalEmbeddings",
+    "birds_embedder",
+    "cell_of_pixel",
+    "embed_images",
+    "half_pixel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its file when it is first asked for."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(
+            f"module 'dmlviz.embedder' has no attribute {name!r}; it offers {', '.join(__all__)}"
+        )
+    value = getattr(import_module(f"dmlviz.embedder.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
