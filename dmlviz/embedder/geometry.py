@@ -155,11 +155,10 @@ def cell_of_pixel(
     Examples:
         >>> cell_of_pixel(15.5, 47.5, (224, 224), (7, 7))
         (0.0, 1.0)
-        >>> cell_of_pixel(32, 300, (224, 224), (7, 7))
+        >>> cell_of_pixel(32, 300, (224, 224), (7, 7))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: column 300.0 lies outside the image: expected -0.5 <= column <= 223.5 for a view of 224 × 224 \
-pixels (height × width); all coordinates are pixels of the view, not of the original image
+        ValueError: column 300.0 lies outside the image: expected -0.5 <= column <= 223.5 ...
     """
     _check_sizes(image_size, map_size)
     found = []

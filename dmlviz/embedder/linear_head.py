@@ -17,13 +17,15 @@ class LinearHead(nn.Module):
     With activations a (C channels, n cells), W and b the linear map and the batch normalisation folded into
     one affine map, cell i adds `xᵢ = W pᵢ` to the embedding, and `Σᵢ xᵢ + b` is the head's own output:
 
-    | pooling | share pᵢ of cell i, per channel |
-    |---|---|
-    | `avg` | aᵢ / n |
-    | `max` | aᵢ where aᵢ is the maximum, divided by the number of cells that tie (`ties="split"`, the gradient of `torch.amax`), or given to the first of them in row order (`ties="first"`, the gradient of `nn.AdaptiveMaxPool2d`) |
-    | `avg+max` | the sum of both |
-    | `gem` | g · cᵢᵖ / Σⱼ cⱼᵖ with c = max(a, eps) and g = (Σⱼ cⱼᵖ / n)^(1/p) (Radenović et al., 2018, eq. 3); equal to gradient × activation where a > eps; cells clamped at eps keep the share that eps earns, so that the sum stays exact |
-    | `flatten` | aᵢ at its own place of the flattened map, channels first |
+    - `avg`: pᵢ = aᵢ / n.
+    - `max`: pᵢ = aᵢ where aᵢ is the maximum, divided by the number of cells that tie (`ties="split"`, the
+      gradient of `torch.amax`), or all of it to the first of them in row order (`ties="first"`, the gradient
+      of `nn.AdaptiveMaxPool2d`).
+    - `avg+max`: the sum of both.
+    - `gem`: pᵢ = g · cᵢᵖ / Σⱼ cⱼᵖ with c = max(a, eps) and g = (Σⱼ cⱼᵖ / n)^(1/p) (Radenović, Tolias and Chum,
+      2018, eq. 3). Equal to gradient × activation where a > eps; a cell clamped at eps keeps the share that
+      eps earns, so that the sum stays exact.
+    - `flatten`: aᵢ at its own place of the flattened map, channels first.
 
     Args:
         pooling: "avg", "max", "avg+max", "gem" or "flatten".
@@ -67,8 +69,8 @@ class LinearHead(nn.Module):
             raise TypeError(f"batch_norm must be an nn.BatchNorm1d or None, got {type(batch_norm).__name__}")
         if batch_norm is not None and (batch_norm.running_mean is None or batch_norm.running_var is None):
             raise ValueError(
-                "batch_norm keeps no running statistics, so the embedding of an image would depend on the batch "
-                "it came in; build it with track_running_stats=True and train it"
+                "batch_norm keeps no running statistics, so the embedding of an image would depend on the "
+                "batch it came in; build it with track_running_stats=True and train it"
             )
         if linear is not None and batch_norm is not None and linear.out_features != batch_norm.num_features:
             raise ValueError(
@@ -144,7 +146,8 @@ class LinearHead(nn.Module):
             )
         if not bool(torch.isfinite(feature_maps).all()):
             raise ValueError(
-                "the feature map holds NaN or infinite values; look for them in the image or in the trunk's weights"
+                "the feature map holds NaN or infinite values; look for them in the image or in the weights "
+                "of the trunk"
             )
         if feature_maps.dtype in (torch.float16, torch.bfloat16):
             feature_maps = feature_maps.float()
@@ -174,23 +177,24 @@ class LinearHead(nn.Module):
             (D,). Folded in float64.
         """
         n_in = like.shape[1] * (like.shape[2] * like.shape[3] if self.pooling == "flatten" else 1)
-        double = {"dtype": torch.float64} if like.device.type != "mps" else {"dtype": torch.float32}
+        double = torch.float64 if like.device.type != "mps" else torch.float32
         weight: Tensor | None = None
-        bias = torch.zeros(n_in, device=like.device, **double)
+        bias = torch.zeros(n_in, device=like.device, dtype=double)
         if self.linear is not None:
-            weight = self.linear.weight.to(like.device, **double)
-            bias = torch.zeros(self.linear.out_features, device=like.device, **double)
+            weight = self.linear.weight.to(like.device, double)
+            bias = torch.zeros(self.linear.out_features, device=like.device, dtype=double)
             if self.linear.bias is not None:
-                bias = bias + self.linear.bias.to(like.device, **double)
+                bias = bias + self.linear.bias.to(like.device, double)
         if self.batch_norm is not None:
             bn = self.batch_norm
-            assert bn.running_mean is not None and bn.running_var is not None  # noqa: S101 (checked in __init__)
-            scale = (bn.running_var.to(like.device, **double) + bn.eps).rsqrt()
+            assert bn.running_mean is not None  # noqa: S101 (checked in __init__)
+            assert bn.running_var is not None  # noqa: S101
+            scale = (bn.running_var.to(like.device, double) + bn.eps).rsqrt()
             if bn.weight is not None:
-                scale = scale * bn.weight.to(like.device, **double)
-            bias = (bias - bn.running_mean.to(like.device, **double)) * scale
+                scale = scale * bn.weight.to(like.device, double)
+            bias = (bias - bn.running_mean.to(like.device, double)) * scale
             if bn.bias is not None:
-                bias = bias + bn.bias.to(like.device, **double)
+                bias = bias + bn.bias.to(like.device, double)
             weight = scale if weight is None else weight * scale[:, None]
         return (None if weight is None else weight.to(like.dtype)), bias.to(like.dtype)
 
@@ -210,18 +214,16 @@ class LinearHead(nn.Module):
             top, powers, exponent = self._powers(a)
             mean = powers.mean((2, 3))
             return top.squeeze((2, 3)) * mean ** (1.0 / exponent.squeeze((2, 3)))
-        pooled = a.mean((2, 3)) if "avg" in self.pooling else 0.0
-        if "max" in self.pooling:
-            highest = a.amax((2, 3))
-            if self.ties == "first":  # the same value, but the whole gradient goes to the first maximum
-                highest = a.flatten(2).gather(2, _first_maximum(a).flatten(2).byte().argmax(2, keepdim=True))[
-                    ..., 0
-                ]
-            pooled = pooled + highest
-        return pooled
+        if self.pooling == "avg":
+            return a.mean((2, 3))
+        highest = a.amax((2, 3))
+        if self.ties == "first":  # the same value, but the whole gradient goes to the first maximum
+            where = _first_maximum(a).flatten(2).byte().argmax(2, keepdim=True)
+            highest = a.flatten(2).gather(2, where)[..., 0]
+        return highest + a.mean((2, 3)) if self.pooling == "avg+max" else highest
 
     def _powers(self, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The clamped maximum (N, C, 1, 1), (c / maximum)^p (N, C, h, w) in [0, 1], and p, ready to broadcast."""
+        """The clamped maximum (N, C, 1, 1), (c / maximum)^p (N, C, h, w) in 0 ... 1, and p, to broadcast."""
         clamped = a.clamp(min=self.eps)
         exponent = self.p.to(a.device, a.dtype).reshape(1, -1, 1, 1)
         top = clamped.amax((2, 3), keepdim=True).detach()  # a scale only: it cancels, also in the gradient

@@ -46,7 +46,8 @@ class LocalEmbeddings:
             raise ValueError(f"vectors must have shape (h, w, D) with no empty axis, got {vectors.shape}")
         if offset.shape != vectors.shape[2:]:
             raise ValueError(
-                f"offset must have shape ({vectors.shape[2]},) to match vectors {vectors.shape}, got {offset.shape}"
+                f"offset must have shape ({vectors.shape[2]},) to match vectors {vectors.shape}, "
+                f"got {offset.shape}"
             )
         dtype = np.result_type(vectors, offset)
         for name, array in (("vectors", vectors), ("offset", offset)):
@@ -66,7 +67,7 @@ class LocalEmbeddings:
 
     @property
     def embedding(self) -> np.ndarray:
-        """The embedding (D,): all local embeddings plus the offset, summed in float64, in the dtype of the parts."""
+        """The embedding (D,): all local embeddings plus the offset, summed in float64, dtype of the parts."""
         total = self.vectors.sum(axis=(0, 1), dtype=np.float64) + self.offset
         return total.astype(self.vectors.dtype)
 
