@@ -38,7 +38,6 @@ def checked_arrays(arrays: Any) -> Sequence[np.ndarray] | np.ndarray:
 
 def _check(array: Any, name: str) -> None:
     # a picture of one pixel stands for the whole: same checks, no copy of the pixels
-    if isinstance(array, np.ndarray) and array.ndim >= 2 and array.shape[0] and array.shape[1]:
-        if array.ndim == 2 or array.shape[2:] == (3,):
-            array = array[:1, :1]
+    if isinstance(array, np.ndarray) and 0 not in array.shape and array.shape[2:] in ((), (3,)):
+        array = array[:1, :1]
     as_rgb(array, name)

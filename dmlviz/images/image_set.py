@@ -136,8 +136,9 @@ class ImageSet:
         Raises:
             TypeError: if frame is no pandas.DataFrame.
             KeyError: if a column is missing; the message lists those there are.
-            ValueError: if the frame has no rows, a path or a label is missing (NaN), or a path leads out of root.
-            FileNotFoundError: if root does not exist.
+            ValueError: if the frame has no rows, a path or a label is missing (NaN), or a path leads out
+                of root.
+            FileNotFoundError: if root, or every one of the first files, does not exist.
         """
         from dmlviz.images.frame import rows_of_frame
 
@@ -223,8 +224,7 @@ class ImageSet:
         labels = [None] * len(self) if self._labels is None else self._labels.tolist()
         frame["label"] = pd.Series(labels, index=index, dtype=object)
         if self._extra is not None:
-            for column in self._extra.columns:
-                frame[column] = self._extra[column].to_numpy()
+            frame = pd.concat([frame, self._extra.set_axis(index)], axis=1)
         return frame
 
     @property
@@ -333,8 +333,8 @@ def _labels_as_text(labels: Sequence[Any] | np.ndarray, n: int) -> np.ndarray:
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise ValueError(
-            f"expected a label for every image, got none (None or NaN) for {len(missing)} of {n}: ids {shown}; "
-            "leave those images out, or pass no labels at all"
+            f"expected a label for every image, got none (None or NaN) for {len(missing)} of {n}: "
+            f"ids {shown}; leave those images out, or pass no labels at all"
         )
     text = [value.decode() if isinstance(value, bytes) else str(value) for value in values]
     array = np.array(text, dtype=np.str_) if text else np.zeros(0, np.str_)

@@ -24,6 +24,7 @@ Channels = Literal["RGB", "BGR", "L"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_OF_GREY = {"mean": (0.449,), "std": (0.226,)}  # the average of the three above
 _WHOLE_AT_MOST = 1 << 25  # pixels of a resized picture that is made whole before it is cropped
 
 
@@ -278,9 +279,8 @@ def _per_channel(value: float | Sequence[float], depth: int, what: str) -> tuple
     numbers = tuple(float(v) for v in np.atleast_1d(np.asarray(value, np.float64)))
     if len(numbers) == 1:
         numbers = numbers * depth
+    if depth == 1 and numbers in (IMAGENET_MEAN, IMAGENET_STD):
+        numbers = _OF_GREY[what]
     if len(numbers) != depth or not np.isfinite(numbers).all():
-        if depth == 1 and value in (IMAGENET_MEAN, IMAGENET_STD):
-            numbers = (0.449,) if what == "mean" else (0.226,)  # their mean over the three channels
-        else:
-            raise ValueError(f"{what} is one finite number per channel ({depth}), got {value!r}")
+        raise ValueError(f"{what} is one finite number per channel ({depth}), got {value!r}")
     return numbers

@@ -29,10 +29,11 @@ class FileReader:
     names: tuple[str, ...]
 
     def __call__(self, i: int) -> np.ndarray:
+        """Read the file."""
         return read_image(self.paths[i], self.names[i])
 
     def stamp(self, i: int) -> str:
-        """Size in bytes; for formats without compression the time of change too, as their size says little."""
+        """Size in bytes; for formats without compression, whose size says little, the time of change too."""
         try:
             found = self.paths[i].stat()
         except OSError:
@@ -48,6 +49,7 @@ class ArrayReader:
     arrays: Sequence[np.ndarray] | np.ndarray
 
     def __call__(self, i: int) -> np.ndarray:
+        """Copy the array."""
         return as_rgb(self.arrays[i], f"array {i}")
 
     def stamp(self, i: int) -> str:
@@ -67,6 +69,7 @@ class DatasetReader:
     key: int | str = 0
 
     def __call__(self, i: int) -> np.ndarray:
+        """Ask the dataset."""
         return picture_of(self.dataset[i][self.key], self.names[i])
 
 
@@ -78,6 +81,7 @@ class SubsetReader:
     ids: np.ndarray
 
     def __call__(self, i: int) -> np.ndarray:
+        """Ask the other reader."""
         return self.read(int(self.ids[i]))
 
     def stamp(self, i: int) -> str:

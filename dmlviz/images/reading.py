@@ -50,7 +50,7 @@ class ImageReadError(ValueError):
     def __str__(self) -> str:
         return (
             f"image {self.name!r} cannot be read: {self.reason}. "
-            "Replace it or take it out of the set; Gallery.build(..., on_error='skip') leaves such images out."
+            "Replace it or take it out of the set; Gallery.build(..., on_error='skip') leaves it out."
         )
 
 

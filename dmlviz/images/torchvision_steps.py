@@ -76,8 +76,8 @@ class _Steps:
     def _read_resize(self, step: Any, size: Any = None) -> None:
         if self.scaled or "resize" in self.values or "crop" in self.values:
             raise ValueError(
-                "the step Resize must come once, before CenterCrop and before the picture becomes floating-point "
-                "numbers; as written it resizes something other than the 8-bit picture"
+                "the step Resize must come once, before CenterCrop and before the picture becomes "
+                "floating-point numbers; as written it resizes something other than the 8-bit picture"
             )
         if getattr(step, "max_size", None) is not None:
             raise ValueError(f"the step Resize with max_size={step.max_size} is not known here")

@@ -1,0 +1,77 @@
+"""Images whose paths stand in a data frame."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmlviz.images.folder import existing_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LOOKED_FOR = 20  # if none of so many files is there, it is the folder that is wrong
+
+
+def rows_of_frame(
+    frame: "pd.DataFrame", image: str, label: str | None, root: str | Path | None
+) -> tuple[tuple[Path, ...], tuple[str, ...], list[Any] | None, "pd.DataFrame"]:
+    """Paths, names, labels and the other columns of a frame; see `ImageSet.from_frame` for the rules."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"expected a pandas.DataFrame with one row per image, got {type(frame).__name__}")
+    _check_columns(frame, image, label)
+    if len(frame) == 0:
+        raise ValueError("expected at least one image, got a frame without rows")
+    missing = frame[image].isna().to_numpy().nonzero()[0]
+    if len(missing):
+        raise ValueError(
+            f"the column {image!r} has no path (None or NaN) in {len(missing)} of {len(frame)} rows, "
+            f"first in row {missing[0]}; leave them out with frame.dropna(subset=[{image!r}])"
+        )
+    paths, names = _paths_and_names([str(value) for value in frame[image]], root)
+    if not any(path.exists() for path in paths[:_LOOKED_FOR]):
+        raise FileNotFoundError(
+            f"none of the paths in the column {image!r} exists, from {str(paths[0])!r} on; "
+            "give the folder that they start from as root=..."
+        )
+    labels = None if label is None else frame[label].tolist()
+    others = frame.drop(columns=[image] if label is None else [image, label])
+    clashing = {name: f"{name}_given" for name in ("name", "label") if name in others.columns}
+    return paths, names, labels, others.rename(columns=clashing)
+
+
+def _check_columns(frame: "pd.DataFrame", image: str, label: str | None) -> None:
+    for role, column in (("image", image), ("label", label)):
+        if column is not None and column not in frame.columns:
+            there = ", ".join(map(str, frame.columns)) or "no columns at all"
+            none = ", or label=None for a set without labels" if role == "label" else ""
+            raise KeyError(
+                f"the frame has no column {column!r} for {role}; it has: {there}. "
+                f"Name it with {role}=...{none}"
+            )
+
+
+def _paths_and_names(written: list[str], root: str | Path | None) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    if root is None:
+        return tuple(Path(path).expanduser() for path in written), tuple(
+            Path(path).as_posix() for path in written
+        )
+    folder = existing_folder(root)
+    inside = folder.resolve()
+    paths, names = [], []
+    for name in written:
+        path = folder / name
+        if not _lies_in(path, inside):
+            raise ValueError(
+                f"the path {name!r} leads out of root {str(root)!r}; leave root out if that is meant"
+            )
+        paths.append(path)
+        names.append((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())
+    return tuple(paths), tuple(names)
+
+
+def _lies_in(path: Path, inside: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(inside)
+    except (OSError, ValueError):  # not a usable path; reading will say so
+        return True
