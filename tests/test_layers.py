@@ -19,7 +19,17 @@ MAY_IMPORT = {
     "learning": {"images", "embedder"},
     "figures": {"images", "embedder", "retrieval", "explanation"},
     "widgets": {"images", "embedder", "index", "retrieval", "explanation", "figures"},
-    "cli": {"images", "embedder", "index", "retrieval", "explanation", "faithfulness", "figures", "widgets", "learning"},
+    "cli": {
+        "images",
+        "embedder",
+        "index",
+        "retrieval",
+        "explanation",
+        "faithfulness",
+        "figures",
+        "widgets",
+        "learning",
+    },
 }
 TYPES_ONLY = {("explanation", "retrieval"), ("figures", "retrieval")}
 

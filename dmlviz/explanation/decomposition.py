@@ -229,7 +229,9 @@ def decompose_similarity(
         (9.0, -1.0, 8.0, 0.0)
     """
     if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}")
+        raise ValueError(
+            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
+        )
     for name, side in (("query", query), ("gallery", gallery)):
         if not (np.isfinite(side.vectors).all() and np.isfinite(side.offset).all()):
             raise ValueError(

@@ -6,11 +6,16 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dmlviz.embedder import half_pixel
+
 if TYPE_CHECKING:
     from dmlviz.embedder import CellGeometry
     from dmlviz.explanation import Decomposition
 
-FOR, AGAINST = "221, 73, 14", "33, 97, 171"  # orange speaks for, blue against: apart for every kind of colour vision
+FOR, AGAINST = (
+    "221, 73, 14",
+    "33, 97, 171",
+)  # orange speaks for, blue against: apart for every kind of colour vision
 SIGNED_COLOURS = [[t, f"rgba({AGAINST}, {1 - 2 * t:.2f})"] for t in (0.0, 0.25, 0.5)] + [
     [t, f"rgba({FOR}, {2 * t - 1:.2f})"] for t in (0.5, 0.75, 1.0)
 ]
@@ -80,10 +85,11 @@ def pair_figure(
             figure.add_trace(trace, row=1, col=column)
         _square_axes(figure, view.shape, column)
     if point is not None:
-        h, w = why.grid("query")
+        placed = why.query_geometry or half_pixel(query_view.shape[:2], why.grid("query"))
+        row, col = placed.pixel_of_cell(*point)
         ring = go.Scatter(
-            x=[_pixel(point[1], w, query_view.shape[1], why.query_geometry, 1)],
-            y=[_pixel(point[0], h, query_view.shape[0], why.query_geometry, 0)],
+            x=[col],
+            y=[row],
             mode="markers",
             marker={"symbol": "circle-open", "size": 16, "color": "white", "line": {"width": 3}},
             hoverinfo="skip",
@@ -98,16 +104,6 @@ def _limit(values: np.ndarray) -> float:
     return float(np.abs(values).max(initial=0.0)) or 1.0
 
 
-def _pixel(cell: float, cells: int, pixels: int, geometry: "CellGeometry | None", axis: int) -> float:
-    stride = pixels / cells if geometry is None else geometry.stride[axis]
-    first = stride / 2 - 0.5 if geometry is None else geometry.first[axis]
-    return float(first + stride * cell)
-
-
-def _centres(cells: int, pixels: int, geometry: "CellGeometry | None", axis: int) -> np.ndarray:
-    return np.array([_pixel(cell, cells, pixels, geometry, axis) for cell in range(cells)])
-
-
 def _traces(
     values: np.ndarray, view: np.ndarray, geometry: "CellGeometry | None", limit: float, *, with_scale: bool
 ) -> list[go.Image | go.Heatmap]:
@@ -115,22 +111,18 @@ def _traces(
     if values.ndim != 2:
         raise ValueError(f"a map has two axes (height, width); got an array of shape {values.shape}")
     if view.ndim != 3 or view.shape[2] != 3 or view.dtype != np.uint8:
-        raise ValueError(f"an image is (H, W, 3) uint8; got {view.shape} {view.dtype}. Take it from gallery.view(id)")
+        raise ValueError(
+            f"an image is (H, W, 3) uint8; got {view.shape} {view.dtype}. Take it from gallery.view(id)"
+        )
     grey = (view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     muted = (0.3 * view + 0.7 * grey).round().astype(np.uint8)
-    rows = _centres(values.shape[0], view.shape[0], geometry, 0)
-    cols = _centres(values.shape[1], view.shape[1], geometry, 1)
     # one more ring of cells repeats the edge, so that smoothing reaches the image's border
-    padded = np.pad(values.astype(np.float64), 1, mode="edge")
-
-    def widened(centres: np.ndarray, pixels: int) -> np.ndarray:
-        step = centres[1] - centres[0] if len(centres) > 1 else float(pixels)
-        return np.concatenate([[centres[0] - step], centres, [centres[-1] + step]])
-
+    placed = geometry or half_pixel(view.shape[:2], values.shape)
+    rows, cols = placed.pixel_of_cell(*(np.arange(-1, size + 1) for size in values.shape))
     heat = go.Heatmap(
-        z=padded,
-        x=widened(cols, view.shape[1]),
-        y=widened(rows, view.shape[0]),
+        z=np.pad(values.astype(np.float64), 1, mode="edge"),
+        x=cols,
+        y=rows,
         zmin=-limit,
         zmax=limit,
         colorscale=SIGNED_COLOURS,

@@ -38,7 +38,10 @@ def score_figure(why: "Decomposition") -> go.Figure:
     )
     verdict = "adds up" if why.adds_up else "DOES NOT ADD UP"
     return figure.update_layout(
-        title={"text": f"{verdict}: residual {why.residual:.1e} against {why.similarity:+.4f}", "font": {"size": 15}},
+        title={
+            "text": f"{verdict}: residual {why.residual:.1e} against {why.similarity:+.4f}",
+            "font": {"size": 15},
+        },
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
         height=360,
         showlegend=False,

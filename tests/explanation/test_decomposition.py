@@ -64,7 +64,8 @@ def test_equals_the_loops(similarity):
 
 
 def test_two_by_two_by_hand():
-    # query cells (1,0) (0,1) / (1,1) (0,0), offset (1,0): e = (3,2); gallery one cell (2,0), offset (0,-1): e = (2,-1)
+    # query: cells (1,0) (0,1) / (1,1) (0,0), offset (1,0), e = (3,2)
+    # gallery: one cell (2,0), offset (0,-1), e = (2,-1)
     query = LocalEmbeddings(np.array([[[1.0, 0], [0, 1]], [[1, 1], [0, 0]]]), np.array([1.0, 0]))
     gallery = LocalEmbeddings(np.array([[[2.0, 0]]]), np.array([0.0, -1]))
     why = decompose_similarity(query, gallery, "dot")
