@@ -1,10 +1,10 @@
 """Does the margin map peak on the one part in which two images differ?"""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from dmlviz.explanation import margin_map
 from dmlviz.faithfulness.part_masks import cell_pixels, dilated, peak_inside
 from dmlviz.faithfulness.rates import Rate
 
@@ -41,30 +41,12 @@ def margin_pointing(
     labels = birds.labels
     if labels is None:
         raise ValueError("birds without labels have no species to differ from")
-    rng = np.random.default_rng(seed)
-    trials: list[tuple[int, int, str, int | np.ndarray]] = []
-    for query in range(len(birds)):
-        order = gallery.search(query, k=len(birds)).ids
-        same = order[labels[order] == labels[query]]
-        if not len(same):
-            continue
-        right = int(same[0])
-        if against == "sibling":
-            near = (i for i in order if birds.family(i) == birds.family(query) and labels[i] != labels[query])
-            other = next((int(i) for i in near if len(birds.differs(query, int(i))) == 1), None)
-            if other is not None:
-                trials.append((query, right, birds.differs(query, other)[0], other))
-        else:
-            part = str(rng.choice(birds.parts))
-            trials.append((query, right, part, birds.swap(right, part)))
-
-    swapped = [other for *_, other in trials if isinstance(other, np.ndarray)]
-    embedded = iter(gallery.embedder.embed(swapped)) if swapped else iter(())
-    hits: dict[str, list[float]] = {"margin map": [], "overall map": [], "centre": [], "uniform": []}
+    trials = _siblings(gallery, birds) if against == "sibling" else _swaps(gallery, birds, seed)
+    names = ("margin map", "overall map", "centre", "uniform")
+    hits: dict[str, list[float]] = {name: [] for name in names}
     clusters = []
     _, species = np.unique(labels, return_inverse=True)
     for query, right, part, other in trials:
-        embedding = next(embedded) if isinstance(other, np.ndarray) else None
         mask = birds.mask(query, part)
         if not mask.any():
             continue
@@ -72,18 +54,48 @@ def margin_pointing(
         local = gallery.query_local(query)
         pixels = cell_pixels(local.grid, mask.shape, gallery.embedder.geometry)
         overall = local.vectors @ _unit(gallery.embeddings[right], gallery.similarity)
-        if isinstance(other, np.ndarray):
-            lead = overall - local.vectors @ _unit(embedding, gallery.similarity)
-        else:
-            lead = -margin_map(gallery, query, wrong=other, right=right).map
+        lead = overall - local.vectors @ _unit(other, gallery.similarity)
         hits["margin map"].append(peak_inside(lead, mask, pixels))
         hits["overall map"].append(peak_inside(overall, mask, pixels))
         hits["centre"].append(bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]))
         hits["uniform"].append(float(mask.mean()))
         clusters.append(species[query])
-    return {name: Rate(name, np.asarray(of, np.float64), np.asarray(clusters)) for name, of in hits.items()}
+    return {name: Rate(name, np.asarray(hits[name], np.float64), np.asarray(clusters)) for name in names}
 
 
-def _unit(embedding: np.ndarray | None, similarity: str) -> np.ndarray:
-    vector = np.asarray(embedding, dtype=np.float32)
-    return vector / np.linalg.norm(vector) if similarity == "cosine" else vector
+Trial = tuple[
+    int, int, str, np.ndarray
+]  # query, right one, the part in which the other differs, its embedding
+
+
+def _best_of_own_species(gallery: "Gallery", birds: "BirdSet") -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield (query, best-ranked image of its species, the whole ranking's ids)."""
+    labels = birds.labels
+    for query in range(len(birds)):
+        order = gallery.search(query, k=len(birds)).ids
+        same = order[labels[order] == labels[query]]
+        if len(same):
+            yield query, int(same[0]), order
+
+
+def _siblings(gallery: "Gallery", birds: "BirdSet") -> Iterator[Trial]:
+    for query, right, order in _best_of_own_species(gallery, birds):
+        for other in order:
+            differs = birds.differs(query, int(other))
+            if len(differs) == 1 and birds.family(int(other)) == birds.family(query):
+                yield query, right, differs[0], gallery.embeddings[other]
+                break
+
+
+def _swaps(gallery: "Gallery", birds: "BirdSet", seed: int) -> Iterator[Trial]:
+    rng = np.random.default_rng(seed)
+    chosen = [
+        (q, right, str(rng.choice(birds.parts))) for q, right, _ in _best_of_own_species(gallery, birds)
+    ]
+    embedded = gallery.embedder.embed([birds.swap(right, part) for _, right, part in chosen])
+    for (query, right, part), embedding in zip(chosen, embedded, strict=True):
+        yield query, right, part, embedding
+
+
+def _unit(embedding: np.ndarray, similarity: str) -> np.ndarray:
+    return embedding / np.linalg.norm(embedding) if similarity == "cosine" else embedding
