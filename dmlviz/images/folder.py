@@ -71,9 +71,7 @@ def _files_below(
     here = folder.resolve()
     if here in above:  # a link back to a folder we are in
         return
-    for entry in os.scandir(folder):
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            continue
+    for entry in _entries(folder):
         path = folder / entry.name
         if entry.is_symlink() and not follow_links and not path.resolve().is_relative_to(root):
             raise ValueError(
@@ -84,6 +82,12 @@ def _files_below(
             yield from _files_below(path, root, follow_links, (*above, here))
         elif entry.is_file() or entry.is_symlink():  # a broken link is told when it is read
             yield path
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, hidden things left out."""
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
 
 
 def _natural(path: Path, folder: Path) -> list[tuple[list[tuple[int, int | str]], str]]:
@@ -124,11 +128,7 @@ def _refuse_mixed(folder: Path, images: Sequence[Path], inside: Sequence[Path]) 
 
 
 def _warn_of_empty_classes(folder: Path, labels: set[str]) -> None:
-    classes = [
-        e.name
-        for e in os.scandir(folder)
-        if e.is_dir() and not e.name.startswith(".") and e.name != "__MACOSX"
-    ]
+    classes = [entry.name for entry in _entries(folder) if entry.is_dir()]
     empty = sorted(set(classes) - labels)
     if empty:
         shown = ", ".join(repr(name) for name in empty[:8]) + (", ..." if len(empty) > 8 else "")

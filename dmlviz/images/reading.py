@@ -200,7 +200,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
             "", f"its pixels are {kind} numbers, which have no agreed range; save it with 8 or 16 bits"
         )
     if mode in _ALPHA_MODES or "transparency" in image.info:
-        return _over_white(np.asarray(image.convert("RGBA")))
+        straight = image.convert("LA") if mode == "La" else image  # "a": colours multiplied by alpha
+        return _over_white(np.asarray(straight.convert("RGBA")))
     return np.asarray(image if mode == "RGB" else image.convert("RGB"))
 
 
