@@ -1,0 +1,120 @@
+// The row of controls under the ranking.
+
+import { h, setAttribute, setText, uniqueId } from "./dom";
+import { MODES, READINGS, SCALES } from "./model";
+
+export interface ControlEvents {
+  set(name: "mode" | "reading" | "scale" | "method", value: string): void;
+  opacity(value: number, done: boolean): void;
+  rankByRegion(): void;
+  save(): void;
+}
+
+/** A few choices side by side, one of them taken: a radio group. */
+class Segments {
+  readonly element: HTMLElement;
+  private readonly buttons = new Map<string, HTMLButtonElement>();
+
+  constructor(
+    label: string, values: string[], hints: Record<string, string>, testid: string | undefined,
+    private readonly choose: (value: string) => void, signal: AbortSignal,
+  ) {
+    const name = uniqueId("label");
+    const group = h("div", { class: "segments", role: "radiogroup", "aria-labelledby": name, "data-testid": testid });
+    for (const value of values) {
+      const button = h("button", { type: "button", role: "radio", text: value, title: hints[value], "data-value": value });
+      button.addEventListener("click", () => choose(value), { signal });
+      this.buttons.set(value, button);
+      group.append(button);
+    }
+    group.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!by) return;
+      const open = values.filter((value) => !this.buttons.get(value)!.disabled);
+      const at = open.findIndex((value) => this.buttons.get(value) === document.activeElement);
+      const to = open[(at + by + open.length) % open.length];
+      this.buttons.get(to)!.focus();
+      this.choose(to);
+      event.preventDefault();
+      event.stopPropagation();
+    }, { signal });
+    this.element = h("div", { class: "control" }, h("span", { id: name, text: label }), group);
+  }
+
+  show(value: string): void {
+    for (const [name, button] of this.buttons) {
+      setAttribute(button, "aria-checked", String(name === value));
+      button.tabIndex = name === value ? 0 : -1;
+    }
+  }
+
+  forbid(value: string, reason: string): void {
+    const button = this.buttons.get(value)!;
+    button.disabled = reason !== "";
+    if (reason) button.title = reason;
+  }
+}
+
+export class Controls {
+  readonly element: HTMLElement;
+  private readonly mode: Segments;
+  private readonly reading: Segments;
+  private readonly scale: Segments;
+  private readonly method = h("select", { "data-testid": "method", "aria-label": "method" });
+  private readonly range = h("input", { type: "range", min: 0, max: 1, step: 0.05, "data-testid": "opacity", "aria-label": "opacity of the maps" });
+  private readonly region = h("button", { type: "button", class: "action", text: "rank by region", "data-testid": "rank-by-region" });
+  private readonly save = h("button", { type: "button", class: "action", text: "save page", "data-testid": "save-page" });
+
+  constructor(events: ControlEvents, methods: string[], signal: AbortSignal) {
+    this.mode = new Segments("map", MODES, {
+      overall: "what each cell contributes to the score (1)",
+      point: "the hovered point's map on every image of the ranking (2)",
+      margin: "why this one and not the best of the other kind (3)",
+    }, "map-mode", (value) => events.set("mode", value), signal);
+    this.reading = new Segments("hover shows", READINGS, {
+      contribution: "the exact share of the score (l switches)",
+      likeness: "which cells look alike, whatever they weigh: the cosine of their local embeddings (l switches)",
+    }, "reading", (value) => events.set("reading", value), signal);
+    this.scale = new Segments("scale", SCALES, {
+      pair: "full colour is the largest value of this pair (s switches)",
+      ranking: "one scale for the whole ranking (s switches)",
+    }, "scale", (value) => events.set("scale", value), signal);
+    for (const method of methods) this.method.append(h("option", { value: method, text: method }));
+    const on = (element: HTMLElement, type: string, action: () => void) => element.addEventListener(type, action, { signal });
+    on(this.method, "change", () => events.set("method", this.method.value));
+    on(this.range, "input", () => events.opacity(Number(this.range.value), false));
+    on(this.range, "change", () => events.opacity(Number(this.range.value), true));
+    on(this.region, "click", () => events.rankByRegion());
+    on(this.save, "click", () => events.save());
+    this.element = h(
+      "div",
+      { class: "controls", role: "group", "aria-label": "Controls" },
+      this.mode.element, this.reading.element,
+      h("label", { class: "control" }, h("span", { text: "method" }), this.method),
+      h("label", { class: "control" }, h("span", { text: "opacity" }), this.range),
+      this.scale.element,
+      h("div", { class: "actions" }, this.region, this.save),
+    );
+  }
+
+  show(state: { mode: string; reading: string; scale: string; method: string; opacity: number }): void {
+    this.mode.show(state.mode);
+    this.reading.show(state.reading);
+    this.scale.show(state.scale);
+    this.method.value = state.method;
+    if (document.activeElement !== this.range || Number(this.range.value) !== state.opacity) this.range.value = String(state.opacity);
+    this.range.style.setProperty("--done", `${100 * state.opacity}%`);
+  }
+
+  /** Grey what cannot be done, and say why. */
+  limits(noMargin: string, noLikeness: string, noRegion: string, noSave: string, saving: boolean): void {
+    this.mode.forbid("margin", noMargin);
+    this.reading.forbid("likeness", noLikeness);
+    this.region.disabled = noRegion !== "";
+    this.region.title = noRegion || "search the gallery for what this region contributes (g)";
+    this.save.hidden = noSave !== "";
+    this.save.disabled = saving;
+    setText(this.save, saving ? "packing\u2026" : "save page");
+    this.save.title = "this query as one HTML file that needs no kernel and no network";
+  }
+}
