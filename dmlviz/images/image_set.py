@@ -228,6 +228,12 @@ class ImageSet:
         return frame
 
     @property
+    def files(self) -> tuple[Path, ...] | None:
+        """The file of each image, absolute, in id order; None for a set that is not made of files."""
+        found = tuple(readers.file_of(self._read, i) for i in range(len(self)))
+        return None if None in found else tuple(path.absolute() for path in found if path is not None)
+
+    @property
     def fingerprint(self) -> str:
         """64 hexadecimal digits over names, labels and what is cheaply known of each image.
 

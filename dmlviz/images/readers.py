@@ -95,6 +95,13 @@ def stamp_of(read: Read, i: int) -> str:
     return str(stamp(i)) if stamp is not None else ""
 
 
+def file_of(read: Read, i: int) -> Path | None:
+    """The file that image i is read from, or None where it comes from elsewhere."""
+    if isinstance(read, SubsetReader):
+        return file_of(read.read, int(read.ids[i]))
+    return read.paths[i] if isinstance(read, FileReader) else None
+
+
 def picture_of(item: Any, name: str) -> np.ndarray:
     """Turn whatever a dataset calls an image into (H, W, 3) uint8.
 

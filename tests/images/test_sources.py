@@ -81,6 +81,15 @@ def test_an_empty_class_folder_is_named_and_left_out(tmp_path):
     assert images.labels.tolist() == ["full"]
 
 
+def test_the_files_of_a_set(tmp_path, monkeypatch):
+    one, two = put(tmp_path / "a" / "1.png"), put(tmp_path / "b" / "2.png")
+    monkeypatch.chdir(tmp_path)
+    images = ImageSet.from_folder(".")
+    assert images.files == (one, two)
+    assert images.subset([1, 0]).subset([0]).files == (two,)
+    assert ImageSet.from_arrays([images[0]]).files is None
+
+
 def test_links_stay_inside(tmp_path):
     outside = put(tmp_path / "outside" / "x.png")
     root = tmp_path / "root"
