@@ -22,7 +22,7 @@ class LinearHead(nn.Module):
       gradient of `torch.amax`), or all of it to the first of them in row order (`ties="first"`, the gradient
       of `nn.AdaptiveMaxPool2d`).
     - `avg+max`: the sum of both.
-    - `gem`: pᵢ = g · cᵢᵖ / Σⱼ cⱼᵖ with c = max(a, eps) and g = (Σⱼ cⱼᵖ / n)^(1/p) (Radenović, Tolias and Chum,
+    - `gem`: pᵢ = g · cᵢᵖ / Σⱼ cⱼᵖ with c = max(a, eps) and g = (Σⱼ cⱼᵖ / n)^(1/p) (Radenović, Tolias, Chum,
       2018, eq. 3). Equal to gradient × activation where a > eps; a cell clamped at eps keeps the share that
       eps earns, so that the sum stays exact.
     - `flatten`: aᵢ at its own place of the flattened map, channels first.

@@ -1,0 +1,385 @@
+"""`Embedder`: a trunk and a head, so that an embedding can be made and taken apart."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmlviz.embedder.as_found import evaluating, placement, refuse_batch_statistics
+from dmlviz.embedder.folding import HeadMode
+from dmlviz.embedder.geometry import CellGeometry
+from dmlviz.embedder.jacobian import JacobianHead
+from dmlviz.embedder.linear_head import LinearHead
+from dmlviz.embedder.local_embeddings import LocalEmbeddings
+from dmlviz.embedder.measured_preprocess import MeasuredPreprocess, as_preprocess
+from dmlviz.images import Preprocess, as_rgb
+
+Images = Any  # one (H, W, 3) uint8 array or Pillow image, or a sequence of them
+
+
+class Embedder:
+    """An image goes in; its embedding comes out, whole or as one local embedding per cell plus an offset.
+
+    Embeddings are those before any final L2 normalisation. The model runs in eval mode and without gradients
+    during calls and is left as it was found: modes, gradients, hooks. It is shared, not copied; when its weights
+    change, a folded embedder refuses to go on (make a new one).
+
+    Most callers use `from_module`, `from_torchvision` or `dmlviz.embedder.birds_embedder`.
+
+    Args:
+        trunk: Module (N, C, H, W) -> feature maps (N, C', h, w).
+        head: `LinearHead` (or the `JacobianHead` that `from_module` makes).
+        preprocess: From a picture to the network's input: a `Preprocess`, torchvision's evaluation transforms, or
+            a function from a Pillow image to a tensor (C, H, W).
+        geometry: Where the cells lie on the view; None: not known, half-pixel centres are used and said.
+        input_size: (H, W) fed to the network, where `preprocess` leaves it open.
+        name: What to call the embedder.
+        note: What every result must carry, such as that the head is linearised; "" if nothing.
+
+    Attributes:
+        trunk: As given.
+        head: As given, on the trunk's device.
+        preprocess: With `.view(image)`, `.array(view)` and a call from image to array.
+        geometry: As given.
+        input_size: (H, W) of the view and of the network's input, in pixels.
+        map_size: (h, w) of the feature map, in cells.
+        dim: Number of components D of an embedding.
+        name: As given.
+        note: As given.
+        exact: Whether the parts of any embedding add up with the same offset for every image.
+        details: What `from_module` found out: the layer of the feature map, what was taken off, why no geometry.
+        view_note: How the view comes about, in words.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torch import nn
+        >>> from dmlviz.images import Preprocess
+        >>> trunk = nn.Conv2d(3, 8, 4, stride=4)
+        >>> embedder = Embedder(trunk, LinearHead("avg", nn.Linear(8, 5)), Preprocess.stretch(32))
+        >>> image = np.zeros((48, 48, 3), np.uint8)
+        >>> embedder.embed(image).shape, embedder.local_embeddings(image)
+        ((1, 5), LocalEmbeddings(8 × 8 cells, 5 dimensions, float32))
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        head: LinearHead | JacobianHead,
+        preprocess: Any,
+        *,
+        geometry: CellGeometry | None = None,
+        input_size: tuple[int, int] | None = None,
+        name: str = "embedder",
+        note: str = "",
+        details: str = "",
+        folded: bool = False,
+    ) -> None:
+        if not isinstance(trunk, nn.Module):
+            raise TypeError(f"trunk must be a torch.nn.Module, got {type(trunk).__name__}")
+        if not isinstance(head, LinearHead | JacobianHead):
+            raise TypeError(
+                f"head must be a LinearHead, got {type(head).__name__}; Embedder.from_module makes one of any model"
+            )
+        refuse_batch_statistics(trunk)
+        self.trunk, self.geometry, self.name, self.note, self.details = trunk, geometry, name, note, details
+        self.preprocess: Preprocess | MeasuredPreprocess = as_preprocess(preprocess, input_size)
+        size = self.preprocess.size or input_size
+        assert size is not None  # noqa: S101 (as_preprocess has seen to it)
+        self.input_size = (int(size[0]), int(size[1]))
+        self.exact = not isinstance(head, JacobianHead) or head.exact
+        device, dtype = placement(trunk)
+        self._master = head
+        if folded and isinstance(head, LinearHead):
+            head = copy.deepcopy(head).to(device, torch.float64 if dtype == torch.float64 else torch.float32)
+        self.head: LinearHead | JacobianHead = head
+        self._folded = folded
+        self._double: tuple[nn.Module, LinearHead | JacobianHead] | None = None
+        self._weights_seen = self._weights_now()
+        blank = np.zeros((*self.input_size, 3), np.uint8)
+        with torch.no_grad(), evaluating(self.trunk), evaluating(self.head):
+            first = self._feature_maps(self._to_input([blank]))
+            if first.ndim != 4:
+                raise ValueError(f"the trunk must return feature maps (N, C, h, w), got shape {tuple(first.shape)}")
+            self.map_size = (int(first.shape[2]), int(first.shape[3]))
+            self.dim = int(self.head(first).shape[1])
+
+    # ---- making one ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_module(
+        cls,
+        model: nn.Module,
+        preprocess: Any,
+        input_size: tuple[int, int] | None = None,
+        head: HeadMode = "fold",
+        name: str | None = None,
+    ) -> "Embedder":
+        """Make an embedder of any model that ends in a feature map, pooling and affine layers.
+
+        The model is run once on a made-up picture and every operation is noted down. The trunk is everything up
+        to the last feature map (N, C, h, w) with more than one cell that the whole output follows from; what
+        follows is the head. A final L2 normalisation is taken off (the gallery's cosine does it) and noted in
+        `details`. See `dmlviz.embedder.folding.fold` for what becomes of the head.
+
+        Args:
+            model: Any nn.Module (N, 3, H, W) -> (N, D). In whatever mode: it is run in eval mode and left as found.
+            preprocess: A `dmlviz.images.Preprocess`, torchvision's evaluation transforms, or a function from a
+                Pillow image to a tensor (3, H, W).
+            input_size: (H, W) fed to the model, where `preprocess` leaves it open.
+            head: "fold" refuses a head that is not a sum over cells; "linearised" splits it to first order at each
+                image, and every result says so.
+            name: What to call the embedder; the model's class name by default.
+
+        Raises:
+            HeadError: The head is not a sum over cells; `.layer` names the first layer that breaks it.
+            TypeError: `model` is no nn.Module or does not return one tensor.
+            ValueError: Batch normalisation without running statistics, random preprocessing, an output of
+                another shape.
+        """
+        from dmlviz.embedder.from_module import embedder_of_module
+
+        return embedder_of_module(model, preprocess, input_size, head, name)
+
+    @classmethod
+    def from_torchvision(
+        cls,
+        name: str,
+        weights: str | Path | None = None,
+        *,
+        input_size: tuple[int, int] | None = None,
+        seed: int = 0,
+    ) -> "Embedder":
+        """A torchvision network without its classifier: the embedding is the average of its last feature map.
+
+        See `dmlviz.embedder.backbones.embedder_of_torchvision`.
+
+        Args:
+            name: "resnet18", "resnet50", "densenet121", "mobilenet_v2", "mobilenet_v3_large",
+                "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny" or "vgg16".
+            weights: None: random weights, works offline; "DEFAULT": torchvision's best, downloaded once; or the
+                path of a state dict, .safetensors or .pth.
+            input_size: (H, W), if another than the network's usual one.
+            seed: Of the random weights.
+
+        Raises:
+            ValueError: An unknown name, or weights that do not fit.
+            FileNotFoundError: No file at that path.
+            ConnectionError: The weights could not be downloaded.
+        """
+        from dmlviz.embedder.backbones import embedder_of_torchvision
+
+        return embedder_of_torchvision(name, weights, input_size=input_size, seed=seed)
+
+    # ---- using it --------------------------------------------------------------------------------------------
+
+    def view(self, image: Any) -> np.ndarray:
+        """The picture as the network sees it, (H, W, 3) uint8, of `input_size`."""
+        return self.preprocess.view(as_rgb(image))
+
+    @property
+    def view_note(self) -> str:
+        """How the view comes about, in words."""
+        return self.preprocess.note
+
+    def embed(self, images: Images, batch_size: int = 64) -> np.ndarray:
+        """Embed pictures.
+
+        Args:
+            images: One (h, w, 3) uint8 array or Pillow image, or a sequence of them (an `ImageSet` is one).
+            batch_size: How many go through the network at once.
+
+        Returns:
+            (N, D) float32 embeddings, not normalised; N = 1 for a single picture.
+
+        Raises:
+            ValueError: If an embedding holds NaN or infinite values, or nothing was given.
+        """
+        rows = [self.embed_inputs(batch) for batch in self._batches(images, batch_size)]
+        found = np.concatenate(rows)
+        bad = np.flatnonzero(~np.isfinite(found).all(1))
+        if len(bad):
+            raise ValueError(
+                f"the embeddings of images {bad[:5].tolist()} (of {len(found)}) hold NaN or infinite values; "
+                f"look at these images and at the model's weights"
+            )
+        return found
+
+    def embed_views(self, views: Images, batch_size: int = 64) -> np.ndarray:
+        """Embed pictures that are views already, (H, W, 3) uint8 of `input_size` each: (N, D) float32."""
+        found = []
+        for start in range(0, len(views), batch_size):
+            arrays = [self.preprocess.array(view) for view in views[start : start + batch_size]]
+            found.append(self.embed_inputs(torch.from_numpy(np.stack(arrays))))
+        return np.concatenate(found)
+
+    @torch.no_grad()
+    def embed_inputs(self, inputs: Tensor) -> np.ndarray:
+        """Embed a batch that is preprocessed already, (N, C, H, W) float: (N, D) float32, not checked."""
+        self._refuse_changed_weights()
+        device, dtype = placement(self.trunk)
+        with evaluating(self.trunk), evaluating(self.head):
+            found = self.head(self._feature_maps(inputs.to(device, dtype, non_blocking=True)))
+        return found.float().cpu().numpy()
+
+    @overload
+    def local_embeddings(
+        self, images: np.ndarray, batch_size: int = ..., dtype: Literal["float32", "float64"] = ...
+    ) -> LocalEmbeddings: ...
+    @overload
+    def local_embeddings(
+        self, images: Sequence[Any], batch_size: int = ..., dtype: Literal["float32", "float64"] = ...
+    ) -> list[LocalEmbeddings]: ...
+    @torch.no_grad()
+    def local_embeddings(
+        self, images: Images, batch_size: int = 16, dtype: Literal["float32", "float64"] = "float32"
+    ) -> LocalEmbeddings | list[LocalEmbeddings]:
+        """Take the embeddings of pictures apart into their cells.
+
+        Args:
+            images: One (h, w, 3) uint8 array or Pillow image, or a sequence of them.
+            batch_size: How many go through the network at once.
+            dtype: "float64" runs trunk and head in double precision, on the CPU where the device has none.
+
+        Returns:
+            `LocalEmbeddings` for one picture, a list of them for a sequence.
+
+        Raises:
+            HeadError: A head that passed the probes is not a sum over cells at one of these images.
+            ValueError: Values that are not finite.
+        """
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"unknown dtype {dtype!r}: expected 'float32' or 'float64'")
+        self._refuse_changed_weights()
+        found: list[LocalEmbeddings] = []
+        trunk, head = (self.trunk, self.head) if dtype == "float32" else self._in_double()
+        device, precision = placement(trunk)
+        with evaluating(trunk), evaluating(head):
+            for batch in self._batches(images, batch_size):
+                maps = trunk(batch.to(device, precision))
+                if dtype == "float32":
+                    maps = maps.float()
+                found += _with_note(head.local_embeddings_batch(maps), self.note)
+        return found[0] if _is_single(images) else found
+
+    @torch.no_grad()
+    def feature_maps(self, images: Images, batch_size: int = 16) -> Tensor:
+        """The last feature maps of pictures, (N, C, h, w), on the embedder's device."""
+        device, dtype = placement(self.trunk)
+        with evaluating(self.trunk):
+            maps = [self._feature_maps(b.to(device, dtype)) for b in self._batches(images, batch_size)]
+        return torch.cat(maps)
+
+    # ---- what it is ------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return placement(self.trunk)[0]
+
+    def to(self, device: str | torch.device) -> "Embedder":
+        """Move the network (the model it was made of, too: it is shared) and return the embedder itself."""
+        self.trunk.to(device)
+        self.head.to(device)
+        self._double = None
+        self._weights_seen = self._weights_now()
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over weights, head and preprocessing; the same in every process and on every device."""
+        digest = hashlib.sha256()
+        said = {
+            "head": self.head.description(),
+            "layer": getattr(self.trunk, "layer", ""),
+            "input_size": self.input_size,
+            "preprocess": self.preprocess.to_dict(),
+        }
+        digest.update(json.dumps(said, sort_keys=True).encode())
+        for part, module in (("trunk", self.trunk), ("head", self._master)):
+            state = module.state_dict()
+            for key in sorted(k for k in state if not k.endswith("num_batches_tracked")):
+                value = state[key].detach().cpu().contiguous()
+                digest.update(f"{part}.{key} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        h, w = self.map_size
+        head = repr(self.head).splitlines()[0].rstrip("(") if isinstance(self.head, LinearHead) else "by its Jacobian"
+        if isinstance(self.head, LinearHead):
+            head = self.head.extra_repr()
+        lines = [
+            f"Embedder {self.name!r}: {self.input_size[0]} × {self.input_size[1]} pixels -> {h} × {w} cells -> "
+            f"{self.dim} dimensions",
+            f"  head: {head}" + ("" if self.exact else " (linearised, not exact)"),
+            f"  cells: {self.geometry if self.geometry is not None else 'half-pixel centres, the geometry is not known'}",
+            f"  view: {self.view_note}",
+        ]
+        return "\n".join(lines + ([f"  note: {self.details}"] if self.details else []))
+
+    # ---- inside ----------------------------------------------------------------------------------------------
+
+    def _feature_maps(self, inputs: Tensor) -> Tensor:
+        maps: Tensor = self.trunk(inputs)
+        return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+
+    def _to_input(self, images: Sequence[Any]) -> Tensor:
+        arrays = [self.preprocess(as_rgb(image)) for image in images]
+        for array in arrays:
+            if array.shape[1:] != self.input_size:
+                raise ValueError(
+                    f"a picture gives an input of {array.shape[1:]} (height, width), the network is fed "
+                    f"{self.input_size}; use Preprocess.stretch or Preprocess.resize_crop to bring all to one size"
+                )
+        batch = torch.from_numpy(np.stack(arrays))
+        return batch.to(*placement(self.trunk))
+
+    def _batches(self, images: Images, batch_size: int) -> Iterator[Tensor]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        several = [images] if _is_single(images) else images
+        if len(several) == 0:
+            raise ValueError("no images were given")
+        for start in range(0, len(several), batch_size):
+            yield self._to_input([several[i] for i in range(start, min(start + batch_size, len(several)))])
+
+    def _in_double(self) -> tuple[nn.Module, LinearHead | JacobianHead]:
+        if self._double is None:
+            device = self.device if self.device.type != "mps" else torch.device("cpu")
+            trunk = copy.deepcopy(self.trunk).to(device, torch.float64)
+            head = self._master
+            if isinstance(head, LinearHead):
+                head = copy.deepcopy(head).to(device, torch.float64)
+            self._double = (trunk, head)
+        return self._double
+
+    def _weights_now(self) -> tuple[tuple[int, int], ...]:
+        state = (*self.trunk.parameters(), *self.trunk.buffers(), *self.head.parameters(), *self.head.buffers())
+        return tuple((id(t), 0 if t.is_inference() else t._version) for t in state)
+
+    def _refuse_changed_weights(self) -> None:
+        now = self._weights_now()
+        if now == self._weights_seen:
+            return
+        if self._folded:
+            raise RuntimeError(
+                "the model's weights have changed since this embedder was made, and its folded head has not; "
+                "make a new one with Embedder.from_module(model, ...)"
+            )
+        self._weights_seen, self._double = now, None
+
+
+def _is_single(images: Images) -> bool:
+    return (isinstance(images, np.ndarray) and images.ndim <= 3) or hasattr(images, "getbands")
+
+
+def _with_note(parts: list[LocalEmbeddings], note: str) -> list[LocalEmbeddings]:
+    if not note:
+        return parts
+    return [LocalEmbeddings(one.vectors, one.offset, note) for one in parts]

@@ -1,0 +1,163 @@
+"""Heads of any form, taken apart by their Jacobian at the feature map."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmlviz.embedder.head_error import HeadError
+from dmlviz.embedder.local_embeddings import LocalEmbeddings
+from dmlviz.embedder.tape import Passage, Ref
+
+with warnings.catch_warnings():  # torch's own rules for forward mode are compiled in a way that it warns of
+    warnings.simplefilter("ignore")
+    import torch._decomp.decompositions_for_jvp
+
+Function = Callable[[Tensor], Tensor]
+LINEARISED = "the head was linearised at each image: parts are first-order and the offset differs from image to image"
+
+
+def value_and_pull(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
+    """f(x) and J(x)·x, by forward-mode differentiation or, where an operation has none, by reverse mode twice."""
+    try:
+        return torch.func.jvp(function, (x,), (x,))
+    except (NotImplementedError, RuntimeError):
+        value, pull_back = torch.func.vjp(function, x)
+        _, push = torch.func.vjp(lambda u: pull_back(u)[0], torch.zeros_like(value))
+        return value.detach(), push(x)[0].detach()
+
+
+def cell_products(function: Function, x: Tensor, chunk: int = 64) -> Tensor:
+    """The Jacobian applied to each cell's activations: (h, w, D) for a feature map (C, h, w).
+
+    One forward-mode pass per cell or one reverse-mode pass per dimension of the embedding, whichever is fewer.
+    """
+    _, h, w = x.shape
+    with torch.no_grad():
+        dim = function(x).numel()
+    if h * w <= dim:
+        try:
+            return _by_cells(function, x, chunk)
+        except (NotImplementedError, RuntimeError):
+            pass  # an operation without forward-mode derivative
+    return torch.einsum("dchw,chw->hwd", jacobian(function, x, chunk), x)
+
+
+def _by_cells(function: Function, x: Tensor, chunk: int) -> Tensor:
+    _, h, w = x.shape
+    columns = []
+    for cells in torch.arange(h * w, device=x.device).split(chunk):
+        alone = torch.zeros(len(cells), h * w, dtype=x.dtype, device=x.device)
+        alone[torch.arange(len(cells)), cells] = 1
+        tangents = x[None] * alone.reshape(-1, 1, h, w)
+        columns.append(torch.func.vmap(lambda t: torch.func.jvp(function, (x,), (t,))[1])(tangents))
+    return torch.cat(columns).reshape(h, w, -1)
+
+
+def jacobian(function: Function, x: Tensor, chunk: int = 64) -> Tensor:
+    """The whole Jacobian (D, C, h, w) at a feature map (C, h, w), in reverse mode."""
+    value, pull_back = torch.func.vjp(function, x)
+    rows = []
+    for part in torch.arange(value.numel(), device=x.device).split(chunk):
+        one_hot = torch.zeros(len(part), value.numel(), dtype=x.dtype, device=x.device)
+        one_hot[torch.arange(len(part)), part] = 1
+        try:
+            rows.append(torch.func.vmap(lambda v: pull_back(v)[0])(one_hot).detach())
+        except (NotImplementedError, RuntimeError):
+            rows.append(torch.stack([pull_back(v, retain_graph=True)[0].detach() for v in one_hot]))
+    return torch.cat(rows)
+
+
+class JacobianHead(nn.Module):
+    """A head without closed form: a cell's local embedding is J·(its activations), the offset is the rest.
+
+    Exact where the head is affine or positively homogeneous in the feature map (Euler): then the offset is the
+    same for every image. Otherwise it can be used only linearised, and says so.
+
+    Attributes:
+        exact: Whether the offset is the same for every image.
+        note: What every result carries; empty when exact.
+    """
+
+    def __init__(self, passage: Passage, offset: Tensor | None) -> None:
+        """Take the passage from the feature map to the embedding; `offset` (D,) float64, None: linearised."""
+        super().__init__()
+        self.passage = passage
+        self.exact = offset is not None
+        self.note = "" if self.exact else LINEARISED
+        self.offset = offset
+        self._functions: dict[tuple[torch.device, torch.dtype], Function] = {}
+
+    def _function(self, like: Tensor) -> Function:
+        key = (like.device, like.dtype)
+        if key not in self._functions:
+            self._functions[key] = self.passage.function(*key)
+        return self._functions[key]
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Embed feature maps: (N, C, h, w) -> (N, D), not normalised."""
+        function = self._function(feature_map)
+        return torch.stack([function(one) for one in feature_map])
+
+    def local_embeddings(self, feature_map: Tensor) -> LocalEmbeddings:
+        """Take the embedding of one feature map (C, h, w) apart.
+
+        Raises:
+            HeadError: If an exact head turns out not to be exact at this feature map.
+            ValueError: If a value is not finite or the shape is another than the head was built for.
+        """
+        if tuple(feature_map.shape) != self.passage.shape[1:]:
+            raise ValueError(
+                f"the head was traced for feature maps of shape {self.passage.shape[1:]}, "
+                f"got {tuple(feature_map.shape)}"
+            )
+        if not bool(torch.isfinite(feature_map).all()):
+            raise ValueError("the feature map holds NaN or infinite values; look at the image or the trunk's weights")
+        if feature_map.dtype in (torch.float16, torch.bfloat16):
+            feature_map = feature_map.float()
+        feature_map = feature_map.detach()
+        function = self._function(feature_map)
+        with torch.no_grad():
+            whole = function(feature_map)
+        vectors = cell_products(function, feature_map).detach()
+        rest = whole - vectors.sum((0, 1), dtype=vectors.dtype)
+        if self.offset is not None:
+            known = self.offset.to(rest)
+            scale = max(float(whole.abs().max()), float(vectors.abs().sum((0, 1)).max()), 1e-30)
+            if float((rest - known).abs().max()) > 1e-3 * scale:
+                raise HeadError(
+                    "the head passed the probes but is not a sum over cells at this image; "
+                    'build the embedder with head="linearised"'
+                )
+            rest = known
+        return LocalEmbeddings(vectors.cpu().numpy(), rest.detach().cpu().numpy(), self.note)
+
+    def local_embeddings_batch(self, feature_maps: Tensor) -> list[LocalEmbeddings]:
+        """`local_embeddings` for each of (N, C, h, w) feature maps."""
+        return [self.local_embeddings(one) for one in feature_maps]
+
+    def description(self) -> dict[str, Any]:
+        """The settings that are not weights, as plain values."""
+        return {"pooling": "jacobian", "exact": self.exact}
+
+
+def offsets_on_the_way(passage: Passage, probe: Tensor) -> dict[Ref, Tensor]:
+    """At every tensor on the way through a head: its value minus J·(feature map), for one probe (C, h, w).
+
+    Where that is the same for all probes, the head up to there is a sum over cells plus an offset.
+    """
+    play = passage.player(probe.device, probe.dtype)
+    function = lambda x: play(x[None])  # noqa: E731
+    if not bool(probe.any()):
+        return function(probe)
+    try:
+        values, pulled = torch.func.jvp(function, (probe,), (probe,))
+        return {ref: values[ref] - pulled[ref] for ref in values}
+    except (NotImplementedError, RuntimeError):
+        found = {}
+        for ref in function(probe):
+            value, pull = value_and_pull(lambda x, ref=ref: function(x)[ref], probe)
+            found[ref] = value - pull
+        return found
