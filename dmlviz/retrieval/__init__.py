@@ -1,1 +1,13 @@
-"""retrieval."""
+"""The retrieval room: a gallery that can be searched, judged and asked for its failures.
+
+A `Gallery` holds an image set, its embeddings, an index and the embedder; a `Ranking` is what a search
+returns. Metrics follow their published definitions. NumPy only: torch stays inside the embedder.
+"""
+
+from dmlviz.retrieval.demo import demo_gallery
+from dmlviz.retrieval.gallery import Gallery
+from dmlviz.retrieval.metrics import Evaluation
+from dmlviz.retrieval.ranking import Ranking
+from dmlviz.retrieval.storage import GalleryError
+
+__all__ = ["Evaluation", "Gallery", "GalleryError", "Ranking", "demo_gallery"]

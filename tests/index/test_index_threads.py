@@ -119,8 +119,9 @@ def test_forked_loader_workers_can_search():
     out = run(
         """
         import warnings
-        import numpy as np, torch
+        import numpy as np
         from dmlviz.index import GalleryIndex
+        import torch
         rows = np.random.default_rng(0).standard_normal((20000, 64)).astype(np.float32)
         index = GalleryIndex.build(rows)
         index.search(rows[:300], 5)

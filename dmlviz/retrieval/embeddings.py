@@ -1,0 +1,77 @@
+"""Embeddings as a gallery holds them: checked, and scaled to length one for the cosine."""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+Similarity = Literal["cosine", "dot"]
+SIMILARITIES: tuple[str, ...] = get_args(Similarity)
+
+_NAMED = 3
+_ROWS = 4096
+
+
+def as_embeddings(embeddings: Any, names: tuple[str, ...], dim: int) -> np.ndarray:
+    """Check embeddings against the images and the embedder they belong to.
+
+    Args:
+        embeddings: (N, D) real numbers.
+        names: names of the N images, for messages.
+        dim: dimension D that the embedder says it has.
+
+    Returns:
+        (N, D) float32, C-contiguous, read-only.
+
+    Raises:
+        ValueError: wrong shape, or NaN or infinity (named by image).
+    """
+    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
+    if rows.shape != (len(names), dim):
+        raise ValueError(
+            f"expected embeddings of shape ({len(names)}, {dim}), one row per image and the embedder's "
+            f"{dim} dimensions; got {rows.shape}"
+        )
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"embeddings must be finite; NaN or infinity came out for {named(bad, names)}. "
+            "Look at these images and at the network's weights, or leave them out with images.subset(ids)"
+        )
+    rows = rows.view()
+    rows.flags.writeable = False
+    return rows
+
+
+def lengths_of(rows: np.ndarray) -> np.ndarray:
+    """Euclidean length of each row: (N, D) float32 -> (N,) float64."""
+    lengths = np.empty(len(rows))
+    for start in range(0, len(rows), _ROWS):
+        lengths[start : start + _ROWS] = np.linalg.norm(
+            rows[start : start + _ROWS].astype(np.float64), axis=1
+        )
+    return lengths
+
+
+def unit_rows(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Rows scaled to length one; divided in float64, rounded once.
+
+    Args:
+        rows: (N, D) float32.
+        lengths: (N,) float64, all above 0.
+
+    Returns:
+        (N, D) float32.
+    """
+    scaled = np.empty_like(rows)
+    for start in range(0, len(rows), _ROWS):
+        block = slice(start, start + _ROWS)
+        scaled[block] = rows[block] / lengths[block, None]
+    return scaled
+
+
+def named(ids: np.ndarray, names: tuple[str, ...]) -> str:
+    """'image 3 ('x.jpg')', or the first few of many and how many there are."""
+    listed = ", ".join(f"{i} ({names[i]!r})" for i in ids[:_NAMED])
+    if len(ids) == 1:
+        return f"image {listed}"
+    return f"images {listed}" + (f", ... ({len(ids)} in all)" if len(ids) > _NAMED else "")

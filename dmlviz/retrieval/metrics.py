@@ -1,0 +1,130 @@
+"""How good a gallery's rankings are, each number by its published definition."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+RECALL_AT = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, eq=False)
+class PerQuery:
+    """What the full ranking of every query says, one entry per image of the gallery (N).
+
+    Entries of queries that were not evaluated are 0, -1 or NaN as said below.
+
+    Attributes:
+        evaluated: (N,) bool; False for an image that is alone in its class or has no embedding to rank by.
+        relevant: (N,) int64, R: how many other ranked images are of the query's class.
+        first_hit_rank: (N,) int64, rank of the best image of the query's class, from 1; 0 where not evaluated.
+        r_precision: (N,) float64 in [0, 1]; NaN where not evaluated.
+        average_precision_at_r: (N,) float64 in [0, 1]; NaN where not evaluated.
+        right: (N,) int64, id of the best image of the query's class; -1 where there is none.
+        right_similarity: (N,) float32; NaN where there is none.
+        wrong: (N,) int64, id of the best image of another class; -1 where there is none.
+        wrong_similarity: (N,) float32; NaN where there is none.
+    """
+
+    evaluated: np.ndarray
+    relevant: np.ndarray
+    first_hit_rank: np.ndarray
+    r_precision: np.ndarray
+    average_precision_at_r: np.ndarray
+    right: np.ndarray
+    right_similarity: np.ndarray
+    wrong: np.ndarray
+    wrong_similarity: np.ndarray
+
+    @property
+    def margin(self) -> np.ndarray:
+        """(N,) float64, best right minus best wrong similarity; negative for a miss, NaN where undefined."""
+        return self.right_similarity.astype(np.float64) - self.wrong_similarity.astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well a labelled gallery finds its own classes: every image asks, and never finds itself.
+
+    With r_i = 1 where the image at rank i is of the query's class, else 0, and R the number of other images
+    of that class:
+
+    - recall@k: share of queries with at least one hit among the first k (Jégou et al., Product quantization
+      for nearest neighbor search, TPAMI 2011; for classes as Oh Song et al., Deep metric learning via lifted
+      structured feature embedding, CVPR 2016).
+    - precision@1: share of queries whose first image is a hit (equal to recall@1).
+    - R-precision: mean of (1/R) sum_{i<=R} r_i.
+    - mAP@R: mean of (1/R) sum_{i<=R} r_i P(i), P(i) = (1/i) sum_{j<=i} r_j (Musgrave, Belongie and Lim, A
+      metric learning reality check, ECCV 2020, section 3.2). Not the same as mAP: ranks beyond R count
+      nothing.
+
+    Queries without another image of their class cannot be answered: they are left out and counted. So are,
+    under cosine, images whose embedding has length zero.
+
+    Attributes:
+        recall: k -> recall@k in [0, 1], read-only.
+        precision_at_1: in [0, 1].
+        r_precision: in [0, 1].
+        map_at_r: mAP@R in [0, 1].
+        query_ids: (Q,) int64, ids of the queries that were evaluated; the arrays below follow them.
+        first_hit_rank: (Q,) int64, from 1.
+        r_precision_per_query: (Q,) float64.
+        average_precision_at_r_per_query: (Q,) float64.
+        dropped: number of queries left out.
+    """
+
+    recall: Mapping[int, float]
+    precision_at_1: float
+    r_precision: float
+    map_at_r: float
+    query_ids: np.ndarray
+    first_hit_rank: np.ndarray
+    r_precision_per_query: np.ndarray
+    average_precision_at_r_per_query: np.ndarray
+    dropped: int
+
+    def __repr__(self) -> str:
+        recalls = "  ".join(f"recall@{k} {value:.4f}" for k, value in self.recall.items())
+        left_out = f", {self.dropped} left out" if self.dropped else ""
+        return (
+            f"Evaluation of {len(self.query_ids)} queries{left_out}\n  {recalls}\n"
+            f"  precision@1 {self.precision_at_1:.4f}  R-precision {self.r_precision:.4f}  "
+            f"mAP@R {self.map_at_r:.4f}"
+        )
+
+
+def r_precision(hits: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Share of hits among the first R of each ranking.
+
+    Args:
+        hits: (Q, n) bool, r_i in rank order, n >= max(relevant).
+        relevant: (Q,) int, R of each query, at least 1.
+
+    Returns:
+        (Q,) float64 in [0, 1].
+
+    Example:
+        >>> r_precision(np.array([[True, False, True]]), np.array([2]))
+        array([0.5])
+    """
+    within = np.arange(hits.shape[1]) < relevant[:, None]
+    return (hits & within).sum(axis=1) / relevant
+
+
+def average_precision_at_r(hits: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """(1/R) sum over the first R ranks of r_i P(i), for each ranking (Musgrave et al. 2020).
+
+    Args:
+        hits: (Q, n) bool, r_i in rank order, n >= max(relevant).
+        relevant: (Q,) int, R of each query, at least 1.
+
+    Returns:
+        (Q,) float64 in [0, 1].
+
+    Example:
+        >>> average_precision_at_r(np.array([[False, True, True]]), np.array([2]))
+        array([0.25])
+    """
+    ranks = np.arange(1, hits.shape[1] + 1)
+    counted = hits & (ranks <= relevant[:, None])
+    return (counted * hits.cumsum(axis=1) / ranks).sum(axis=1) / relevant

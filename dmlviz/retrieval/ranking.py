@@ -1,0 +1,75 @@
+"""`Ranking`: what a search found, best first."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The images found for one query, best first; images of equal similarity come in the order of their ids.
+
+    Attributes:
+        query: id of the query in the gallery; None where the query is not one of its images.
+        query_label: the query's class; None where it is not known.
+        ids: (k,) int64, ids of the images found.
+        similarities: (k,) float32, higher is nearer. Ranked by "similarity": the cosine (from -1 to 1) or the
+            dot product. Ranked by "region": what the chosen region of the query contributes to it, signed.
+        labels: (k,) str, classes of the images found; None for an unlabelled gallery.
+        hits: (k,) bool, whether an image is of the query's class; None where a label is not known.
+        names: (k,) names of the images found.
+        ranked_by: "similarity" or "region".
+    """
+
+    query: int | None
+    query_label: str | None
+    ids: np.ndarray
+    similarities: np.ndarray
+    labels: np.ndarray | None
+    hits: np.ndarray | None
+    names: tuple[str, ...]
+    ranked_by: str = "similarity"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The ranking as a data frame: rank (from 1), id, name, label, similarity, hit.
+
+        The columns label and hit hold None where they are not known.
+        """
+        import pandas as pd
+
+        nothing = [None] * len(self)
+        return pd.DataFrame(
+            {
+                "rank": np.arange(1, len(self) + 1),
+                "id": self.ids,
+                "name": pd.Series(self.names, dtype=object),
+                "label": pd.Series(nothing if self.labels is None else self.labels.tolist(), dtype=object),
+                "similarity": self.similarities,
+                "hit": pd.Series(nothing, dtype=object) if self.hits is None else self.hits,
+            }
+        )
+
+    def __repr__(self) -> str:
+        asked = "a new image" if self.query is None else f"image {self.query}"
+        if self.query_label is not None:
+            asked += f" ({self.query_label})"
+        by = " by a region of it" if self.ranked_by == "region" else ""
+        lines = [f"Ranking of {len(self)} images for {asked}{by}"]
+        for rank in range(min(len(self), _SHOWN)):
+            verdict = "" if self.hits is None else ("  hit " if self.hits[rank] else "  miss")
+            label = "" if self.labels is None else f"  {self.labels[rank]}"
+            lines.append(
+                f"{rank + 1:>4}{verdict}  {self.similarities[rank]:+.6f}  image {self.ids[rank]}{label}"
+            )
+        if len(self) > _SHOWN:
+            lines.append(f"     ... {len(self) - _SHOWN} more; .to_frame() shows all")
+        return "\n".join(lines)

@@ -1,0 +1,243 @@
+"""A gallery as a folder: written whole or not at all, and refused where it is not what it says.
+
+The folder holds four files and no pickle:
+
+- `gallery.json`, the sidecar: dimension, similarity, count, embedder, versions, checksums;
+- `embeddings.npy`: (N, D) float32, un-normalised;
+- `index.faiss`: the rows as they are ranked;
+- `images.json`: names, labels, further columns, and where the image files lie.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmlviz._version import __version__
+from dmlviz.images import ImageSet
+from dmlviz.index import GalleryIndex
+from dmlviz.retrieval.image_table import columns_of
+
+SIDECAR = "gallery.json"
+_EMBEDDINGS = "embeddings.npy"
+_INDEX = "index.faiss"
+_IMAGES = "images.json"
+_FORMAT = 1
+_KIND = "dmlviz gallery"
+
+
+class GalleryError(ValueError):
+    """A gallery on disk that cannot be used: half-written, changed, or made from something else."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredGallery:
+    """What a gallery's folder holds, checked.
+
+    Attributes:
+        path: the folder.
+        embeddings: (N, D) float32.
+        index: the rows that are ranked.
+        images: content of `images.json`.
+        sidecar: content of `gallery.json`.
+    """
+
+    path: Path
+    embeddings: np.ndarray
+    index: GalleryIndex
+    images: dict[str, Any]
+    sidecar: dict[str, Any]
+
+    @property
+    def skipped(self) -> tuple[tuple[int, str, str], ...]:
+        """(id in the image set that was given, name, reason) of each image that could not be read."""
+        return tuple((int(i), str(name), str(reason)) for i, name, reason in self.sidecar["skipped"])
+
+
+def check_target(path: Path) -> None:
+    """Refuse, before any work is done, a path that no gallery can be written to.
+
+    Raises:
+        FileNotFoundError: the folder that should hold it does not exist.
+        GalleryError: something else lies there.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {path.parent} does not exist; make it before building a gallery there"
+        )
+    if path.exists() and not holds_gallery(path) and not _is_empty_folder(path):
+        raise GalleryError(
+            f"{path} exists and is not a gallery; nothing was written. Choose another path or remove it"
+        )
+
+
+def holds_gallery(path: Path) -> bool:
+    """Whether a gallery's sidecar lies in that folder."""
+    return (path / SIDECAR).is_file()
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def write_gallery(
+    path: Path,
+    embeddings: np.ndarray,
+    index: GalleryIndex,
+    images: ImageSet,
+    *,
+    similarity: str,
+    embedder_name: str,
+    embedder_fingerprint: str,
+    images_fingerprint: str,
+    skipped: tuple[tuple[int, str, str], ...],
+) -> None:
+    """Write a gallery into a temporary folder beside its path and rename that at the end.
+
+    Args:
+        path: the gallery's folder; a gallery that lies there is replaced.
+        embeddings: (N, D) float32, un-normalised.
+        index: the rows that are ranked.
+        images: the N images, without those skipped.
+        similarity: "cosine" or "dot".
+        embedder_name: what to call the embedder in messages.
+        embedder_fingerprint: which embedder it was.
+        images_fingerprint: of the image set as it was given.
+        skipped: (id in that set, name, reason) of images that could not be read.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        os.chmod(folder, 0o777 & ~_umask())
+        np.save(folder / _EMBEDDINGS, embeddings, allow_pickle=False)
+        index.save(folder / _INDEX)
+        _write_json(folder / _IMAGES, columns_of(images, path))
+        sidecar = {
+            "kind": _KIND,
+            "format": _FORMAT,
+            "count": len(embeddings),
+            "dim": int(embeddings.shape[1]),
+            "similarity": similarity,
+            "embedder": {"name": embedder_name, "fingerprint": embedder_fingerprint},
+            "images_fingerprint": images_fingerprint,
+            "skipped": [list(entry) for entry in skipped],
+            "versions": {"dmlviz": __version__, "numpy": np.__version__},
+            "sha256": {name: _sha256(folder / name) for name in (_EMBEDDINGS, _INDEX, _IMAGES)},
+        }
+        _write_json(folder / SIDECAR, sidecar | {"check": check_of(sidecar)})
+        for name in (_EMBEDDINGS, _INDEX, _IMAGES, SIDECAR):
+            _flush(folder / name)
+        _replace_folder(folder, path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def read_gallery(path: Path) -> StoredGallery:
+    """Read a gallery's folder and check everything that can be checked.
+
+    Raises:
+        FileNotFoundError: there is nothing at that path.
+        GalleryError: it is no gallery, half-written, of a later format, or a file in it was changed.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no gallery at {path}; build one with Gallery.build(images, embedder, path=...)"
+        )
+    again = "Build it again with Gallery.build(images, embedder, path=...)"
+    if not holds_gallery(path):
+        raise GalleryError(
+            f"{path} holds no {SIDECAR}: it is no gallery, or was not written to its end. {again}"
+        )
+    sidecar = _read_json(path / SIDECAR)
+    if sidecar.get("kind") != _KIND:
+        raise GalleryError(f"{path / SIDECAR} does not describe a gallery. {again}")
+    if sidecar.get("format") != _FORMAT:
+        raise GalleryError(
+            f"{path} was written in format {sidecar.get('format')!r}, this version of dmlviz reads format "
+            f"{_FORMAT}. Update dmlviz, or build the gallery again"
+        )
+    try:
+        expected = {name: sidecar["sha256"][name] for name in (_EMBEDDINGS, _INDEX, _IMAGES)}
+        count, dim = int(sidecar["count"]), int(sidecar["dim"])
+        _ = sidecar["similarity"], sidecar["embedder"]["fingerprint"], sidecar["embedder"]["name"]
+        _ = [(int(i), name, reason) for i, name, reason in sidecar["skipped"]], sidecar["images_fingerprint"]
+        if sidecar["check"] != check_of(sidecar):
+            raise GalleryError(f"{SIDECAR} in {path} was changed since it was written. {again}")
+    except GalleryError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise GalleryError(f"{path / SIDECAR} lacks {error}: it was changed or cut short. {again}") from error
+    for name, checksum in expected.items():
+        if not (path / name).is_file():
+            raise GalleryError(f"{path} lacks {name}. {again}")
+        if _sha256(path / name) != checksum:
+            raise GalleryError(f"{name} in {path} was changed or cut short since it was written. {again}")
+    embeddings = np.load(path / _EMBEDDINGS, allow_pickle=False)
+    index = GalleryIndex.open(path / _INDEX)
+    images = _read_json(path / _IMAGES)
+    if embeddings.shape != (count, dim) or index.dim != dim or len(images.get("names", ())) != count:
+        raise GalleryError(
+            f"{path} does not fit together: its sidecar says {count} images of {dim} dimensions, it holds "
+            f"embeddings of shape {embeddings.shape}, an index of {index.dim} dimensions and "
+            f"{len(images.get('names', ()))} names. {again}"
+        )
+    return StoredGallery(path, embeddings, index, images, sidecar)
+
+
+def check_of(sidecar: dict[str, Any]) -> str:
+    """SHA-256 over a sidecar's entries, its own `check` left out."""
+    entries = {key: value for key, value in sidecar.items() if key != "check"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put a finished folder in the place of an older one, which is kept until the new one stands."""
+    if not path.exists():
+        os.rename(new, path)
+        return
+    older = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    os.rename(path, older / "gallery")
+    try:
+        os.rename(new, path)
+    except BaseException:
+        os.rename(older / "gallery", path)
+        raise
+    finally:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=True, allow_nan=False), encoding="ascii")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise GalleryError(
+            f"{path} is not readable: it was changed or cut short. "
+            "Build the gallery again with Gallery.build(images, embedder, path=...)"
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
