@@ -6,12 +6,14 @@ import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import click
 
 LOOPBACK = "127.0.0.1"
 _FIRST_PORT, _PORTS = 8888, 100
+_SETTINGS = Path(__file__).parent / "jupyter"  # nobody is asked about news before the first cell has run
 
 
 def need_jupyterlab() -> None:
@@ -60,15 +62,18 @@ def open_lab(notebook: Path, *, port: int, browser: bool, kept: list[str]) -> No
         kept: names of notebooks that were there before, for the message.
     """
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel beside this Python, not another one
+    paths = [str(_SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
     from jupyterlab.labapp import LabApp
 
     token = secrets.token_hex(24)
     click.echo(_message(notebook, port, token, kept))
-    LabApp.launch_instance(lab_arguments(notebook, port, token, browser))
+    with TemporaryDirectory(prefix="dmlviz-") as workspace:
+        LabApp.launch_instance(lab_arguments(notebook, port, token, browser, workspace))
 
 
-def lab_arguments(notebook: Path, port: int, token: str, browser: bool) -> list[str]:
-    """Command line of JupyterLab: loopback, one folder, quiet, no news from outside."""
+def lab_arguments(notebook: Path, port: int, token: str, browser: bool, workspace: str) -> list[str]:
+    """Command line of JupyterLab: loopback, one folder, quiet, and none of the tabs of the user's other work."""
     settings = {
         "ServerApp.ip": LOOPBACK,
         "ServerApp.port": port,
@@ -79,7 +84,7 @@ def lab_arguments(notebook: Path, port: int, token: str, browser: bool) -> list[
         "ServerApp.allow_root": True,  # in a container; nobody outside the machine can reach it
         "ServerApp.log_level": "WARN",
         "LabApp.log_level": "WARN",
-        "LabApp.news_url": None,
+        "LabApp.workspaces_dir": workspace,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "IdentityProvider.token": token,
     }

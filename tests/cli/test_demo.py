@@ -177,7 +177,9 @@ def test_the_notebook_opens_on_loopback_and_ctrl_c_stops_it(tmp_path):
         stored = json.loads(fetch(f"http://127.0.0.1:{port}/api/contents/{FIRST}?token={token}", within=40))
         assert stored["type"] == "notebook"
         shown = fetch(f"{url}?token={token}", within=10)
-        assert '"news": {"disabled": true}' in shown
+        assert re.search(
+            r'"disabledExtensions": \[[^]]*"@jupyterlab/apputils-extension:announcements"', shown
+        )
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/{FIRST}", timeout=10)
         assert listening_addresses(port) == {"127.0.0.1"}
@@ -218,12 +220,12 @@ def listening_addresses(port):
 
 
 def test_what_jupyterlab_is_told(tmp_path):
-    told = lab.lab_arguments(tmp_path / "a b.ipynb", 9000, "secret", browser=False)
+    told = lab.lab_arguments(tmp_path / "a b.ipynb", 9000, "secret", False, "w")
     assert told[0] == str(tmp_path / "a b.ipynb")
     assert "--ServerApp.ip=127.0.0.1" in told
     assert "--ServerApp.open_browser=False" in told
     assert f"--ServerApp.root_dir={tmp_path}" in told
-    assert "--ServerApp.open_browser=True" in lab.lab_arguments(tmp_path / "n.ipynb", 9000, "s", browser=True)
+    assert "--ServerApp.open_browser=True" in lab.lab_arguments(tmp_path / "n.ipynb", 9000, "s", True, "w")
 
 
 def test_the_message_names_what_was_kept(tmp_path):
