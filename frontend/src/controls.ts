@@ -7,7 +7,6 @@ export interface ControlEvents {
   set(name: "mode" | "reading" | "scale" | "method", value: string): void;
   opacity(value: number, done: boolean): void;
   rankByRegion(): void;
-  save(): void;
 }
 
 /** A few choices side by side, one of them taken: a radio group. */
@@ -63,7 +62,6 @@ export class Controls {
   private readonly method = h("select", { "data-testid": "method", "aria-label": "method" });
   private readonly range = h("input", { type: "range", min: 0, max: 1, step: 0.05, "data-testid": "opacity", "aria-label": "opacity of the maps" });
   private readonly region = h("button", { type: "button", class: "action", text: "rank by region", "data-testid": "rank-by-region" });
-  private readonly save = h("button", { type: "button", class: "action", text: "save page", "data-testid": "save-page" });
 
   constructor(events: ControlEvents, methods: string[], signal: AbortSignal) {
     this.mode = new Segments("map", MODES, {
@@ -71,7 +69,7 @@ export class Controls {
       point: "the hovered point's map on every image of the ranking (2)",
       margin: "why this one and not the best of the other kind (3)",
     }, "map-mode", (value) => events.set("mode", value), signal);
-    this.reading = new Segments("hover shows", READINGS, {
+    this.reading = new Segments("hover", READINGS, {
       contribution: "the exact share of the score (l switches)",
       likeness: "which cells look alike, whatever they weigh: the cosine of their local embeddings (l switches)",
     }, "reading", (value) => events.set("reading", value), signal);
@@ -85,15 +83,14 @@ export class Controls {
     on(this.range, "input", () => events.opacity(Number(this.range.value), false));
     on(this.range, "change", () => events.opacity(Number(this.range.value), true));
     on(this.region, "click", () => events.rankByRegion());
-    on(this.save, "click", () => events.save());
     this.element = h(
       "div",
       { class: "controls", role: "group", "aria-label": "Controls" },
       this.mode.element, this.reading.element,
-      h("label", { class: "control" }, h("span", { text: "method" }), this.method),
+      h("label", { class: "control", title: "how explanations are computed" }, this.method),
       h("label", { class: "control" }, h("span", { text: "opacity" }), this.range),
       this.scale.element,
-      h("div", { class: "actions" }, this.region, this.save),
+      h("div", { class: "actions" }, this.region),
     );
   }
 
@@ -107,14 +104,11 @@ export class Controls {
   }
 
   /** Grey what cannot be done, and say why. */
-  limits(noMargin: string, noLikeness: string, noRegion: string, noSave: string, saving: boolean): void {
+  limits(noMargin: string, noLikeness: string, noRegion: string, ranked: boolean): void {
     this.mode.forbid("margin", noMargin);
     this.reading.forbid("likeness", noLikeness);
     this.region.disabled = noRegion !== "";
     this.region.title = noRegion || "search the gallery for what this region contributes (g)";
-    this.save.hidden = noSave !== "";
-    this.save.disabled = saving;
-    setText(this.save, saving ? "packing\u2026" : "save page");
-    this.save.title = "this query as one HTML file that needs no kernel and no network";
+    setText(this.region, ranked ? "rank by similarity" : "rank by region");
   }
 }

@@ -31,10 +31,10 @@ export interface Ref {
   n: number;
 }
 
-/** Pair tensors arrive whole (f32, i8) or as the factors of their two images, which many pairs share. */
+/** Pair tensors arrive whole (f32, i16, i8) or as the factors of their two images, which many pairs share. */
 export type PairsRef =
   | { as: "f32"; o: number; n: number }
-  | { as: "i8"; o: number; n: number; step: number }
+  | { as: "i8" | "i16"; o: number; n: number; step: number }
   | { as: "factors" };
 
 export interface PictureMeta {

@@ -7,6 +7,7 @@ import { Queries, type Filter, type Sort } from "./queries";
 export interface PickerEvents {
   query(id: number): void;
   help(): void;
+  save(): void; // this query as a page
   audit(): void; // ask for the misses of a large gallery
 }
 
@@ -21,6 +22,7 @@ export class Picker {
   private readonly sort = h("select", { class: "chip", "aria-label": "order of the queries" });
   private readonly position = h("span", { class: "position" });
   private readonly step: Record<"previous" | "next" | "random", HTMLButtonElement>;
+  private readonly page = h("button", { type: "button", class: "step", text: "\u2913", "data-testid": "save-page", "aria-label": "save this query as a page" });
   private found: number[] = [];
   private chosen = -1;
   private filter: Filter = "all";
@@ -53,7 +55,7 @@ export class Picker {
       this.who,
       h("div", { class: "combo" }, this.input, this.list),
       h("div", { class: "filters", role: "group", "aria-label": "which queries" }, this.misses, this.all, this.classes, this.sort),
-      h("div", { class: "steps" }, this.position, this.step.previous, this.step.next, this.step.random, help),
+      h("div", { class: "steps" }, this.position, this.step.previous, this.step.next, this.step.random, this.page, help),
     );
     const listen = (element: HTMLElement, type: string, action: (event: any) => void) =>
       element.addEventListener(type, action, { signal });
@@ -65,6 +67,7 @@ export class Picker {
     listen(this.step.next, "click", () => this.go(1));
     listen(this.step.random, "click", () => this.random());
     listen(help, "click", () => events.help());
+    listen(this.page, "click", () => events.save());
     listen(this.input, "input", () => this.suggest());
     listen(this.input, "keydown", (event) => this.key(event));
     listen(this.input, "blur", () => this.close());
@@ -109,6 +112,12 @@ export class Picker {
     setText(this.who, `Query ${id}`);
     this.who.title = this.queries.name(id);
     this.refresh();
+  }
+
+  saving(no: string, busy: boolean): void {
+    this.page.hidden = no !== "";
+    this.page.disabled = busy;
+    this.page.title = busy ? "packing\u2026" : "save this query as one HTML file that needs no kernel and no network";
   }
 
   focusSearch(): void {

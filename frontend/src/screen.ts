@@ -101,8 +101,9 @@ export class Item {
     return this.tensor;
   }
 
+  /** What full colour stands for in this pair's point maps: most of their peaks, not the one largest. */
   get pairsSize(): number {
-    if (this.tensorSize < 0 && this.pairs) this.tensorSize = largest(this.pairs);
+    if (this.tensorSize < 0 && this.pairs) this.tensorSize = usualPeak(this.pairs, this.picture.cells);
     return Math.max(0, this.tensorSize);
   }
 
@@ -114,8 +115,10 @@ export class Item {
   private decode(ref: PairsRef): Float32Array {
     if (ref.as === "f32") return this.data.floats(ref);
     let tensor: Float32Array;
-    if (ref.as === "i8") tensor = Float32Array.from(this.data.signedBytes(ref), (value) => value * ref.step);
-    else tensor = product(this.query.factors(), this.picture.factors(), this.meta.scale);
+    if (ref.as !== "factors") {
+      const whole = ref.as === "i8" ? this.data.signedBytes(ref) : this.data.shorts(ref);
+      tensor = Float32Array.from(whole, (value) => value * ref.step);
+    } else tensor = product(this.query.factors(), this.picture.factors(), this.meta.scale);
     balance(tensor, less(this.maps.query, this.offsets.query), less(this.maps.match, this.offsets.match));
     return tensor;
   }
@@ -131,6 +134,10 @@ export class Data {
 
   signedBytes({ o, n }: Ref): Int8Array {
     return new Int8Array(this.view.buffer, this.view.byteOffset + o, n);
+  }
+
+  shorts({ o, n }: Ref): Int16Array {
+    return new Int16Array(this.view.buffer, this.view.byteOffset + o, n);
   }
 
   floats({ o, n }: Ref): Float32Array {
@@ -173,6 +180,14 @@ export class Screen {
   close(): void {
     for (const picture of this.pictures.values()) picture.close();
   }
+}
+
+/** The 90th percentile of the largest magnitude in each row. */
+function usualPeak(tensor: Float32Array, cells: number): number {
+  const peaks: number[] = [];
+  for (let at = 0; at < tensor.length; at += cells) peaks.push(largest(tensor.subarray(at, at + cells)));
+  peaks.sort((a, b) => a - b);
+  return peaks[Math.floor(0.9 * (peaks.length - 1))] || peaks[peaks.length - 1] || 0;
 }
 
 function less(map: Float32Array, offset: Float32Array): Float32Array {

@@ -27,6 +27,7 @@ export class View {
   private readonly readout: Readout;
   private readonly controls: Controls;
   private readonly help: Help;
+  private readonly cards: HTMLElement;
   private readonly error = h("div", { class: "error", role: "alert", hidden: true });
   private screen: Screen | null = null;
   private theme: Theme = "light";
@@ -63,11 +64,11 @@ export class View {
       set: (name, value) => this.put({ [name]: value }),
       opacity: (value, done) => (done ? this.put({ opacity: value }) : this.fade(value)),
       rankByRegion: () => this.rankByRegion(),
-      save: () => this.save(),
     }, gallery.methods, signal);
     this.picker = new Picker(this.queries, {
       query: (id) => this.goTo(id),
       help: () => this.help.toggle(),
+      save: () => this.save(),
       audit: () => model.send({ kind: "audit" }),
     }, signal);
     this.root = h(
@@ -84,7 +85,7 @@ export class View {
           { class: "bench" },
           this.panels.query.element,
           this.panels.match.element,
-          h("div", { class: "cards" }, this.score.element, this.margin.element, this.readout.element),
+          this.cards = h("div", { class: "cards" }, this.score.element, this.margin.element, this.readout.element),
         ),
         this.strip.element,
         this.controls.element,
@@ -185,6 +186,7 @@ export class View {
       `Match of rank ${item.rank}, ${item.picture.name}. Arrow keys move the point, Enter pins it.`);
     this.score.draw(item, screen);
     this.margin.draw(state);
+    this.cards.classList.toggle("margin-shown", state.mode === "margin");
     const opacity = Number(this.model.get("opacity"));
     this.fade(opacity);
     this.controls.show({ mode: state.mode, reading: state.reading, scale: state.scale, method: this.model.get("method"), opacity });
@@ -239,9 +241,9 @@ export class View {
       item.margin ? "" : screen.meta.whyNoMargin,
       screen.query.gram ? "" : "this method has no local embeddings to compare",
       !this.live ? reason : region || ranked ? "" : "drag on the query to select a region first",
-      this.live ? "" : reason,
-      this.saving,
+      ranked,
     );
+    this.picker.saving(this.live ? "" : "this is the saved page", this.saving);
   }
 
   private fade(opacity: number): void {

@@ -1,0 +1,88 @@
+"""Pair tensors small enough for a page: rounded, then balanced so that their sums stay exact.
+
+*Steps*: each tensor as int16 or int8 times a step. *Factors*: the local
+embeddings of every image once, rotated into the principal axes of all exported images and rounded to int8 with one
+step, so that the many small components compress well; a pair is their product. `balanced` then spreads what rounding
+took evenly, so that every row and column sums to the exact overall map less its offset term.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmlviz.explanation import Decomposition
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Rounded local embeddings of a page's images.
+
+    Attributes:
+        cells: By image id (n, rank) int8, one row per cell in row-major order.
+        step: What one unit stands for.
+        rank: Number of principal axes kept; the others round to zero everywhere.
+    """
+
+    cells: dict[int, np.ndarray]
+    step: float
+    rank: int
+
+    def pairs(self, query: int, item: int, scale: float) -> np.ndarray:
+        """(nq, ng) float32, the rounded pair tensor before it is balanced."""
+        q, g = self.cells[query].astype(np.int64), self.cells[item].astype(np.int64)
+        return ((q @ g.T) * (scale * self.step * self.step)).astype(np.float32)
+
+
+def factors_of(vectors: Mapping[int, np.ndarray]) -> Factors:
+    """Round local embeddings in the principal axes of all of them.
+
+    Args:
+        vectors: By image id (h, w, D), finite.
+
+    Returns:
+        Their `Factors`; with vectors of zero length only, one axis of zeros.
+    """
+    flat = {item: v.reshape(-1, v.shape[-1]).astype(np.float64) for item, v in vectors.items()}
+    every = np.concatenate(list(flat.values()))
+    _, axes = np.linalg.eigh(every.T @ every)
+    axes = axes[:, ::-1]  # the largest first
+    largest = float(np.abs(every @ axes).max(initial=0.0))
+    step = largest / 127 if largest > 0 else 1.0
+    rounded = {item: np.rint(v @ axes / step).astype(np.int8) for item, v in flat.items()}
+    used = np.flatnonzero(np.any([r.any(axis=0) for r in rounded.values()], axis=0))
+    rank = int(used[-1]) + 1 if len(used) else 1
+    return Factors({item: np.ascontiguousarray(r[:, :rank]) for item, r in rounded.items()}, step, rank)
+
+
+def stepped(tensor: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
+    """A pair tensor as int8 or int16 and the step that one unit stands for."""
+    largest, most = float(np.abs(tensor).max(initial=0.0)), 2 ** (bits - 1) - 1
+    step = largest / most if largest > 0 else 1.0
+    return np.rint(tensor.reshape(-1) / step).astype(np.int8 if bits == 8 else np.int16), step
+
+
+def balanced(rounded: np.ndarray, why: Decomposition) -> np.ndarray:
+    """What the page makes of a rounded tensor; the slow twin of the page's own balance.
+
+    Args:
+        rounded: (nq, ng) float32.
+        why: The exact decomposition.
+
+    Returns:
+        (nq, ng) float32 whose rows and columns sum to the exact overall maps less their offset terms.
+    """
+    rows = (why.overall_map("query").astype(np.float64) - why.query_offset).reshape(-1)
+    cols = (why.overall_map("gallery").astype(np.float64) - why.gallery_offset).reshape(-1)
+    nq, ng = rounded.shape
+    tensor = rounded.astype(np.float64)
+    by_row, by_col = rows - tensor.sum(1), cols - tensor.sum(0)
+    return (tensor + by_row[:, None] / ng + by_col[None] / nq - by_row.sum() / (nq * ng)).astype(np.float32)
+
+
+def largest_error(rounded: Sequence[np.ndarray], why: Sequence[Decomposition]) -> float:
+    """How far any balanced tensor lies from its exact one, in units of the similarity."""
+    return max(
+        float(np.abs(balanced(tensor, exact) - exact.contributions.reshape(tensor.shape)).max(initial=0.0))
+        for tensor, exact in zip(rounded, why, strict=True)
+    )
