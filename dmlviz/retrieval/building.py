@@ -29,7 +29,8 @@ def embed(images: ImageSet, embedder: "Embedder", path: Path | None, **options: 
     """
     from dmlviz.embedder import embed_images
 
-    embedded = embed_images(embedder, images, path=None if path is None else unfinished(path), **options)
+    kept = None if path is None else unfinished(path) / "embeddings.npy"
+    embedded = embed_images(embedder, images, path=kept, **options)
     if len(embedded.ids) == 0:
         first = f"; the first, {embedded.failed[0][1]!r}: {embedded.failed[0][2]}" if embedded.failed else ""
         raise ValueError(f"none of the {len(images)} images could be read{first}")
@@ -37,17 +38,13 @@ def embed(images: ImageSet, embedder: "Embedder", path: Path | None, **options: 
 
 
 def unfinished(path: Path) -> Path:
-    """Where embeddings are kept until a gallery at `path` is complete."""
+    """The folder in which embeddings are kept until a gallery at `path` is complete."""
     return path.with_name(f"{path.name}.unfinished")
 
 
 def forget_unfinished(path: Path) -> None:
     """Remove what was kept for a gallery that is now complete."""
-    kept = unfinished(path)
-    if kept.is_dir():
-        shutil.rmtree(kept, ignore_errors=True)
-    else:
-        kept.unlink(missing_ok=True)
+    shutil.rmtree(unfinished(path), ignore_errors=True)
 
 
 def same_gallery(

@@ -69,7 +69,7 @@ class FakeEmbedding:
         self.options = options
         rows, ids, failed = [], [], []
         if path is not None:
-            path.mkdir(exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
         for i in range(len(images)):
             done = None if path is None else path / f"{i}.npy"
             if done is not None and done.exists():
