@@ -19,6 +19,7 @@ from dmlviz.embedder.linear_head import LinearHead
 from dmlviz.embedder.local_embeddings import LocalEmbeddings
 from dmlviz.embedder.measured_preprocess import MeasuredPreprocess, as_preprocess
 from dmlviz.images import Preprocess, as_rgb
+from dmlviz.images.reading import from_pillow
 
 Images = Any  # one (H, W, 3) uint8 array or Pillow image, or a sequence of them
 
@@ -105,7 +106,9 @@ class Embedder:
         with torch.no_grad(), evaluating(self.trunk), evaluating(self.head):
             first = self._feature_maps(self._to_input([blank]))
             if first.ndim != 4:
-                raise ValueError(f"the trunk must return feature maps (N, C, h, w), got shape {tuple(first.shape)}")
+                raise ValueError(
+                    f"the trunk must return feature maps (N, C, h, w), got shape {tuple(first.shape)}"
+                )
             self.map_size = (int(first.shape[2]), int(first.shape[3]))
             self.dim = int(self.head(first).shape[1])
 
@@ -180,7 +183,7 @@ class Embedder:
 
     def view(self, image: Any) -> np.ndarray:
         """The picture as the network sees it, (H, W, 3) uint8, of `input_size`."""
-        return self.preprocess.view(as_rgb(image))
+        return self.preprocess.view(_as_array(image))
 
     @property
     def view_note(self) -> str:
@@ -311,14 +314,12 @@ class Embedder:
 
     def __repr__(self) -> str:
         h, w = self.map_size
-        head = repr(self.head).splitlines()[0].rstrip("(") if isinstance(self.head, LinearHead) else "by its Jacobian"
-        if isinstance(self.head, LinearHead):
-            head = self.head.extra_repr()
+        head = self.head.extra_repr() if isinstance(self.head, LinearHead) else "by its Jacobian"
         lines = [
             f"Embedder {self.name!r}: {self.input_size[0]} × {self.input_size[1]} pixels -> {h} × {w} cells -> "
             f"{self.dim} dimensions",
             f"  head: {head}" + ("" if self.exact else " (linearised, not exact)"),
-            f"  cells: {self.geometry if self.geometry is not None else 'half-pixel centres, the geometry is not known'}",
+            f"  cells: {self.geometry or 'half-pixel centres, the geometry is not known'}",
             f"  view: {self.view_note}",
         ]
         return "\n".join(lines + ([f"  note: {self.details}"] if self.details else []))
@@ -330,7 +331,7 @@ class Embedder:
         return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
 
     def _to_input(self, images: Sequence[Any]) -> Tensor:
-        arrays = [self.preprocess(as_rgb(image)) for image in images]
+        arrays = [self.preprocess(_as_array(image)) for image in images]
         for array in arrays:
             if array.shape[1:] != self.input_size:
                 raise ValueError(
@@ -359,9 +360,14 @@ class Embedder:
             self._double = (trunk, head)
         return self._double
 
-    def _weights_now(self) -> tuple[tuple[int, int], ...]:
-        state = (*self.trunk.parameters(), *self.trunk.buffers(), *self.head.parameters(), *self.head.buffers())
-        return tuple((id(t), 0 if t.is_inference() else t._version) for t in state)
+    def _weights_now(self) -> tuple[tuple[int, ...], ...]:
+        state = (
+            *self.trunk.parameters(),
+            *self.trunk.buffers(),
+            *self.head.parameters(),
+            *self.head.buffers(),
+        )
+        return tuple((id(t), t.data_ptr(), 0 if t.is_inference() else t._version) for t in state)
 
     def _refuse_changed_weights(self) -> None:
         now = self._weights_now()
@@ -377,6 +383,10 @@ class Embedder:
 
 def _is_single(images: Images) -> bool:
     return (isinstance(images, np.ndarray) and images.ndim <= 3) or hasattr(images, "getbands")
+
+
+def _as_array(image: Any) -> np.ndarray:
+    return from_pillow(image) if hasattr(image, "getbands") else as_rgb(image)
 
 
 def _with_note(parts: list[LocalEmbeddings], note: str) -> list[LocalEmbeddings]:

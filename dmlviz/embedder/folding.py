@@ -91,8 +91,7 @@ def _probes(feature_maps: Tensor) -> list[Tensor]:
 
 
 def _first_broken(passage: Passage, probes: list[Tensor]) -> Step | None:
-    """The first step at which value − J·(feature map) is not the same for all probes; None if it is everywhere
-    that matters, that is at the end."""
+    """The first step at which value − J·(feature map) is not the same for all probes; None if it is at the end."""
     by_probe = [offsets_on_the_way(passage, probe) for probe in probes]
     pulls = [passage.player(_CPU, _DOUBLE)(probe[None]) for probe in probes]
 
@@ -146,7 +145,9 @@ _POOLINGS = (LinearHead("avg"), LinearHead("max"), LinearHead("avg+max"))
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
-    return bool(torch.isfinite(a).all()) and bool((a - b).abs().max() <= _SAME * max(float(b.abs().max()), 1e-30))
+    return bool(torch.isfinite(a).all()) and bool(
+        (a - b).abs().max() <= _SAME * max(float(b.abs().max()), 1e-30)
+    )
 
 
 def _generalised_mean(pooled: list[Tensor], probes: list[Tensor]) -> LinearHead | None:
@@ -154,7 +155,12 @@ def _generalised_mean(pooled: list[Tensor], probes: list[Tensor]) -> LinearHead 
     cells = probes[0][0].numel()
     zero = next(p for p, probe in zip(pooled, probes, strict=True) if not bool(probe.any()))
     eps = float(zero.max())
-    if not eps > 0 or not bool(torch.isfinite(zero).all()) or float(zero.min()) < eps * (1 - 1e-6) or cells < 2:
+    if (
+        not eps > 0
+        or not bool(torch.isfinite(zero).all())
+        or float(zero.min()) < eps * (1 - 1e-6)
+        or cells < 2
+    ):
         return None
     for value, probe in zip(pooled, probes, strict=True):
         lone = probe.flatten(1)
@@ -286,14 +292,20 @@ def _before_normalisation(tape: Tape, start: Ref, feature_maps: Tensor) -> tuple
 
 def _same_length(vectors: list[Tensor]) -> bool:
     lengths = torch.stack([v.norm() for v in vectors])
-    return bool(torch.isfinite(lengths).all()) and float(lengths.max() - lengths.min()) <= 1e-7 * float(lengths.max())
+    return bool(torch.isfinite(lengths).all()) and float(lengths.max() - lengths.min()) <= 1e-7 * float(
+        lengths.max()
+    )
 
 
 def _refuse_channels_last(tape: Tape, start: Ref) -> None:
     for index in tape.uses.get(start, ()):
         step = tape.steps[index]
         dims = step.args[1] if len(step.args) > 1 else None
-        if step.name in {"mean", "sum", "amax"} and isinstance(dims, list | tuple) and {d % 4 for d in dims} == {1, 2}:
+        if (
+            step.name in {"mean", "sum", "amax"}
+            and isinstance(dims, list | tuple)
+            and {d % 4 for d in dims} == {1, 2}
+        ):
             raise HeadError(
                 f"the last feature map has its channels last (N, h, w, C): {step.where()} pools over axes 1 and 2; "
                 f"let the trunk return (N, C, h, w), for example with x.permute(0, 3, 1, 2)",

@@ -39,7 +39,9 @@ def embedder_of_module(
         ref, trunk, folded = _best_cut(model, tape, images, head)
         _check_against_model(model, trunk, folded, images, dtype)
     geometry, why = _geometry(tape, ref)
-    details = [f"feature map after layer '{trunk.layer}'" if trunk.layer else "feature map made inside forward"]
+    details = [
+        f"feature map after layer '{trunk.layer}'" if trunk.layer else "feature map made inside forward"
+    ]
     if folded.normalised:
         details.append("the final L2 normalisation was taken off; cosine similarity does the same")
     details += [text for text in (folded.note, why) if text]

@@ -36,7 +36,9 @@ class _Axis:
     def resized(self, size: int) -> "_Axis":
         """After interpolation to `size` cells with half-pixel centres."""
         ratio = self.size / size
-        return replace(self, jump=self.jump * ratio, first=self.first + (ratio - 1) / 2 * self.jump, size=size)
+        return replace(
+            self, jump=self.jump * ratio, first=self.first + (ratio - 1) / 2 * self.jump, size=size
+        )
 
 
 _Place = tuple[_Axis, _Axis]  # rows, columns
@@ -76,15 +78,21 @@ def geometry_on_tape(tape: Tape, end: Ref) -> CellGeometry:
                 f"measure it with CellGeometry.measured(trunk, input_size)"
             ) from None
     if end not in places:
-        raise ValueError("the geometry of the feature map is not known: it depends on the whole image at every cell")
+        raise ValueError(
+            "the geometry of the feature map is not known: it depends on the whole image at every cell"
+        )
     rows, cols = places[end]
     shape = tape.value(end).shape
     if (rows.where, cols.where) != (2, 3) or (rows.size, cols.size) != tuple(shape[2:]):
         raise ValueError(
-            f"the geometry of the feature map is not known: its cells do not lie on the last two axes of {tuple(shape)}"
+            f"the geometry of the feature map is not known: its cells do not lie on the last two axes of "
+            f"{tuple(shape)}"
         )
     return CellGeometry(
-        (rows.jump, cols.jump), (rows.first, cols.first), (rows.field, cols.field), "; ".join(dict.fromkeys(notes))
+        (rows.jump, cols.jump),
+        (rows.first, cols.first),
+        (rows.field, cols.field),
+        "; ".join(dict.fromkeys(notes)),
     )
 
 
@@ -243,7 +251,7 @@ def _slicing(tape: Tape, step: Step, place: _Place) -> _Place:
         if axis.where == dim:
             start, every = _argument(step, 2, 0) or 0, _argument(step, 4, 1)
             start = start + axis.size if start < 0 else start
-            axis = replace(axis, first=axis.first + start * axis.jump, jump=axis.jump * every)  # noqa: PLW2901
+            axis = replace(axis, first=axis.first + start * axis.jump, jump=axis.jump * every)
         axes.append(axis)
     return _sized(tape, step, axes)
 
@@ -330,7 +338,18 @@ def _layer_norm(tape: Tape, step: Step, place: _Place) -> _Place:
 
 
 _JOINING = {"cat"}
-_PER_VALUE = {"hardswish", "hardsigmoid", "hardtanh", "gelu", "silu", "mish", "softplus", "leaky_relu", "elu", "celu"}
+_PER_VALUE = {
+    "hardswish",
+    "hardsigmoid",
+    "hardtanh",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "leaky_relu",
+    "elu",
+    "celu",
+}
 _RULES: dict[str, Callable[[Tape, Step, _Place], _Place | None]] = {
     "convolution": _convolution,
     "max_pool2d_with_indices": _pooling(4),
@@ -358,8 +377,15 @@ _RULES: dict[str, Callable[[Tape, Step, _Place], _Place | None]] = {
     "native_layer_norm": _layer_norm,
     **dict.fromkeys(["mean", "sum", "amax", "amin", "max", "std", "var", "linalg_vector_norm"], _reduction),
     **dict.fromkeys(
-        ["native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm"]
-        + ["native_group_norm", "clone", "alias", "detach", "_to_copy", "native_dropout", "contiguous"],
+        [
+            *(
+                "native_batch_norm",
+                "_native_batch_norm_legit_no_training",
+                "cudnn_batch_norm",
+                "miopen_batch_norm",
+            ),
+            *("native_group_norm", "clone", "alias", "detach", "_to_copy", "native_dropout", "contiguous"),
+        ],
         _same,
     ),
 }
@@ -391,8 +417,12 @@ def measured_geometry(
         with torch.no_grad():
             h, w = trunk(images[:1]).shape[2:]
         if min(h, w) < 2:
-            raise ValueError(f"a feature map of {h} × {w} cells has no stride to measure; take a larger input")
-        near, far = (_cell_weight(trunk, images, i, j) for i, j in (((h - 1) // 2, (w - 1) // 2), (h // 2, w // 2)))
+            raise ValueError(
+                f"a feature map of {h} × {w} cells has no stride to measure; take a larger input"
+            )
+        near, far = (
+            _cell_weight(trunk, images, i, j) for i, j in (((h - 1) // 2, (w - 1) // 2), (h // 2, w // 2))
+        )
         if h % 2 or w % 2:  # an odd side has one central cell: take its neighbour as well
             far = _cell_weight(trunk, images, (h - 1) // 2 + 1, (w - 1) // 2 + 1)
     first, stride, field = [], [], []
@@ -403,7 +433,9 @@ def measured_geometry(
         stride.append(centres[1] - centres[0])
         first.append(centres[0] - stride[-1] * ((cells - 1) // 2))
         field.append(float(seen[-1] - seen[0] + 1))
-    return CellGeometry((stride[0], stride[1]), (first[0], first[1]), (field[0], field[1]), "measured by gradient")
+    return CellGeometry(
+        (stride[0], stride[1]), (first[0], first[1]), (field[0], field[1]), "measured by gradient"
+    )
 
 
 def _cell_weight(trunk: nn.Module, images: Tensor, i: int, j: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Heads of any form, taken apart by their Jacobian at the feature map."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,17 +17,39 @@ with warnings.catch_warnings():  # torch's own rules for forward mode are compil
     import torch._decomp.decompositions_for_jvp
 
 Function = Callable[[Tensor], Tensor]
-LINEARISED = "the head was linearised at each image: parts are first-order and the offset differs from image to image"
+LINEARISED = (
+    "the head was linearised at each image: parts are first-order and the offset differs from image to image"
+)
 
 
 def value_and_pull(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
     """f(x) and J(x)·x, by forward-mode differentiation or, where an operation has none, by reverse mode twice."""
     try:
-        return torch.func.jvp(function, (x,), (x,))
+        return _forward(function, x, x)
     except (NotImplementedError, RuntimeError):
-        value, pull_back = torch.func.vjp(function, x)
-        _, push = torch.func.vjp(lambda u: pull_back(u)[0], torch.zeros_like(value))
+        value, pull_back = _reverse(function, x)
+        _, push = _reverse(lambda u: pull_back(u)[0], torch.zeros_like(value))
         return value.detach(), push(x)[0].detach()
+
+
+def _forward(function: Callable[[Tensor], Any], x: Tensor, tangent: Tensor) -> tuple[Any, Any]:
+    """f(x) and J(x)·tangent in forward mode."""
+    found = torch.func.jvp(function, (x,), (tangent,))
+    return found[0], found[1]
+
+
+def _reverse(function: Function, x: Tensor) -> tuple[Tensor, Any]:
+    """f(x) and the function u -> (Jᵀ·u,)."""
+    found = torch.func.vjp(function, x)
+    return found[0], found[1]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's hints that some operation is mapped slowly."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def cell_products(function: Function, x: Tensor, chunk: int = 64) -> Tensor:
@@ -52,19 +75,21 @@ def _by_cells(function: Function, x: Tensor, chunk: int) -> Tensor:
         alone = torch.zeros(len(cells), h * w, dtype=x.dtype, device=x.device)
         alone[torch.arange(len(cells)), cells] = 1
         tangents = x[None] * alone.reshape(-1, 1, h, w)
-        columns.append(torch.func.vmap(lambda t: torch.func.jvp(function, (x,), (t,))[1])(tangents))
+        with _quietly():
+            columns.append(torch.func.vmap(lambda t: _forward(function, x, t)[1])(tangents))
     return torch.cat(columns).reshape(h, w, -1)
 
 
 def jacobian(function: Function, x: Tensor, chunk: int = 64) -> Tensor:
     """The whole Jacobian (D, C, h, w) at a feature map (C, h, w), in reverse mode."""
-    value, pull_back = torch.func.vjp(function, x)
+    value, pull_back = _reverse(function, x)
     rows = []
     for part in torch.arange(value.numel(), device=x.device).split(chunk):
         one_hot = torch.zeros(len(part), value.numel(), dtype=x.dtype, device=x.device)
         one_hot[torch.arange(len(part)), part] = 1
         try:
-            rows.append(torch.func.vmap(lambda v: pull_back(v)[0])(one_hot).detach())
+            with _quietly():
+                rows.append(torch.func.vmap(lambda v: pull_back(v)[0])(one_hot).detach())
         except (NotImplementedError, RuntimeError):
             rows.append(torch.stack([pull_back(v, retain_graph=True)[0].detach() for v in one_hot]))
     return torch.cat(rows)
@@ -114,7 +139,9 @@ class JacobianHead(nn.Module):
                 f"got {tuple(feature_map.shape)}"
             )
         if not bool(torch.isfinite(feature_map).all()):
-            raise ValueError("the feature map holds NaN or infinite values; look at the image or the trunk's weights")
+            raise ValueError(
+                "the feature map holds NaN or infinite values; look at the image or the trunk's weights"
+            )
         if feature_map.dtype in (torch.float16, torch.bfloat16):
             feature_map = feature_map.float()
         feature_map = feature_map.detach()
@@ -149,15 +176,22 @@ def offsets_on_the_way(passage: Passage, probe: Tensor) -> dict[Ref, Tensor]:
     Where that is the same for all probes, the head up to there is a sum over cells plus an offset.
     """
     play = passage.player(probe.device, probe.dtype)
-    function = lambda x: play(x[None])  # noqa: E731
+
+    def function(x: Tensor) -> dict[Ref, Tensor]:
+        return play(x[None])
+
     if not bool(probe.any()):
         return function(probe)
     try:
-        values, pulled = torch.func.jvp(function, (probe,), (probe,))
+        values, pulled = _forward(function, probe, probe)
         return {ref: values[ref] - pulled[ref] for ref in values}
     except (NotImplementedError, RuntimeError):
         found = {}
         for ref in function(probe):
-            value, pull = value_and_pull(lambda x, ref=ref: function(x)[ref], probe)
+
+            def to_here(x: Tensor, ref: Ref = ref) -> Tensor:
+                return function(x)[ref]
+
+            value, pull = value_and_pull(to_here, probe)
             found[ref] = value - pull
         return found

@@ -61,7 +61,9 @@ class MeasuredPreprocess:
         """(h, w, 3) uint8 -> what the network is fed, (C, H, W) float32."""
         found = self._run(as_rgb(image))
         if found.shape != (self.depth, *self.size):
-            raise ValueError(f"the preprocessing gave shape {found.shape}, expected {(self.depth, *self.size)}")
+            raise ValueError(
+                f"the preprocessing gave shape {found.shape}, expected {(self.depth, *self.size)}"
+            )
         return found
 
     def view(self, image: np.ndarray) -> np.ndarray:
@@ -134,7 +136,7 @@ class MeasuredPreprocess:
         else:
             inverse = np.linalg.inv(self._matrix)
         back = np.tensordot(inverse, textured - self._shift[:, None, None], axes=1)
-        return inverse if -2 < back.min() and back.max() < 257 else None
+        return inverse if back.min() > -2 and back.max() < 257 else None
 
 
 def _texture(size: tuple[int, int]) -> np.ndarray:
@@ -156,7 +158,7 @@ def as_preprocess(given: Any, input_size: tuple[int, int] | None) -> "Preprocess
         TypeError: If it is none of these.
         ValueError: If it is random, or leaves the size open and `input_size` is None, or contradicts it.
     """
-    if isinstance(given, Preprocess):
+    if isinstance(given, Preprocess | MeasuredPreprocess):
         found: Preprocess | MeasuredPreprocess = given
     elif not callable(given):
         raise TypeError(

@@ -58,7 +58,9 @@ class Tape:
     steps: list[Step]
     image: Tensor
     output: Ref
-    module_outputs: list[tuple[str, int, Ref]]  # (qualified name, number of the call, what it returned), in order
+    module_outputs: list[
+        tuple[str, int, Ref]
+    ]  # (qualified name, number of the call, what it returned), in order
     uses: dict[Ref, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,7 +90,9 @@ class Tape:
             if index in seen:
                 continue
             seen.add(index)
-            todo += [user for ref in self.refs_of(index) if ref != avoiding for user in self.uses.get(ref, ())]
+            todo += [
+                user for ref in self.refs_of(index) if ref != avoiding for user in self.uses.get(ref, ())
+            ]
         return seen
 
     def needed_for(self, end: Ref) -> set[int]:
@@ -154,7 +158,9 @@ def run_to_step(model: nn.Module, images: Tensor, name: str, number: int) -> Ten
             model(images)
     except _Reached as reached:
         return reached.value
-    raise RuntimeError(f"operation '{name}' ran fewer than {number + 1} times: the model does not run the same way twice")
+    raise RuntimeError(
+        f"operation '{name}' ran fewer than {number + 1} times: the model does not run the same way twice"
+    )
 
 
 @dataclass(eq=False)
@@ -257,8 +263,44 @@ def _native_batch_norm(
     return _batch_norm(x, weight, bias, mean, var, eps)
 
 
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    *rest: Any,
+) -> Tensor:
+    """A grouped convolution as one product over unfolded windows: quick in double precision, too."""
+    groups = rest[-1]
+    if groups == 1 or transposed or weight.ndim != 4:
+        return aten.convolution.default(x, weight, bias, stride, padding, dilation, transposed, *rest)
+    rows, cols = (padding[0], padding[-1])
+    padded = torch.nn.functional.pad(x, (cols, cols, rows, rows))
+    row, col = (
+        _taps(padded.shape[axis], weight.shape[axis], stride[axis - 3], dilation[axis - 3], x.device)
+        for axis in (2, 3)
+    )
+    windows = padded[:, :, row[:, None, :, None], col[None, :, None, :]]
+    n, _, h, w = windows.shape[:4]
+    windows = windows.reshape(n, groups, -1, h, w, *weight.shape[2:])
+    kernels = weight.reshape(groups, -1, *weight.shape[1:])
+    found = torch.einsum("ngchwij,gocij->ngohw", windows, kernels).reshape(n, -1, h, w)
+    return found if bias is None else found + bias.reshape(1, -1, 1, 1)
+
+
+def _taps(size: int, kernel: int, stride: int, dilation: int, device: torch.device) -> Tensor:
+    """Which cells each window reads, (windows, kernel)."""
+    reach = (kernel - 1) * dilation
+    first = torch.arange(0, size - reach, stride, device=device)
+    return first[:, None] + torch.arange(0, reach + 1, dilation, device=device)
+
+
 # the same functions in a form that runs on any device, in any dtype and under torch.func
 _SUBSTITUTES: dict[Any, Any] = {
+    aten.convolution: _convolution,
     aten.view: aten.reshape.default,
     aten._unsafe_view: aten.reshape.default,
     aten._native_batch_norm_legit_no_training: _batch_norm,
@@ -268,7 +310,13 @@ _SUBSTITUTES: dict[Any, Any] = {
 }
 
 
-class _Recorder(TorchDispatchMode):
+class _Mode(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and importing the compiler takes seconds
+
+
+class _Recorder(_Mode):
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         self.steps: list[Step] = []
@@ -307,7 +355,11 @@ class _Recorder(TorchDispatchMode):
         if func._schema.is_mutable:
             op = _without_side_effect(func)
             for given, argument in zip(args, func._schema.arguments, strict=False):
-                if isinstance(given, Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
+                if (
+                    isinstance(given, Tensor)
+                    and argument.alias_info is not None
+                    and argument.alias_info.is_write
+                ):
                     self._keep_old_value(given)
         result = func(*args, **kwargs)
         results = list(result) if isinstance(result, list | tuple) else [result]
@@ -352,7 +404,7 @@ class _Reached(Exception):  # noqa: N818 (not an error: a way out of somebody's 
         self.value = value
 
 
-class _StopAt(TorchDispatchMode):
+class _StopAt(_Mode):
     def __init__(self, name: str, number: int) -> None:
         super().__init__()
         self.name, self.left = name, number

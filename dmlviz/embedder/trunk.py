@@ -3,7 +3,6 @@
 import threading
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dmlviz.embedder.as_found import evaluating
@@ -78,7 +77,9 @@ class Trunk(nn.Module):
                 handle.remove()
         if self.layer == "":
             return output
-        raise HeadError(f"layer {self.layer!r} did not run on this batch; the model's path depends on the image")
+        raise HeadError(
+            f"layer {self.layer!r} did not run on this batch; the model's path depends on the image"
+        )
 
 
 class _FeatureMap(Exception):  # noqa: N818 (not an error: a way out of somebody's forward)

@@ -1,0 +1,152 @@
+"""torchvision networks as embedders."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmlviz.embedder.embedder import Embedder
+from dmlviz.embedder.from_module import made_up_inputs
+from dmlviz.embedder.geometry_arithmetic import geometry_on_tape
+from dmlviz.embedder.linear_head import LinearHead
+from dmlviz.embedder.tape import record
+
+
+def _resnet(net: Any) -> nn.Module:
+    return nn.Sequential(
+        net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4
+    )
+
+
+def _features(net: Any) -> nn.Module:
+    features: nn.Module = net.features
+    return features
+
+
+def _densenet(net: Any) -> nn.Module:
+    return nn.Sequential(net.features, nn.ReLU())  # torchvision calls this ReLU in forward, before pooling
+
+
+_TRUNKS: dict[str, Callable[[Any], nn.Module]] = {
+    "convnext_tiny": _features,
+    "densenet121": _densenet,
+    "efficientnet_b0": _features,
+    "mobilenet_v2": _features,
+    "mobilenet_v3_large": _features,
+    "mobilenet_v3_small": _features,
+    "resnet18": _resnet,
+    "resnet50": _resnet,
+    "vgg16": _features,
+}
+
+
+def embedder_of_torchvision(
+    name: str, weights: str | Path | None = None, *, input_size: tuple[int, int] | None = None, seed: int = 0
+) -> Embedder:
+    """A torchvision network without its classifier.
+
+    The embedding is the plain average of the last feature map over its cells. For most networks that is what
+    their classifier reads; for convnext_tiny it is the average before the LayerNorm of its classifier (which
+    would not be a sum over cells), for vgg16 the average of the 512 last channels instead of its fully connected
+    layers. Size and normalisation of the input are those of torchvision's best weights, also when `weights` is
+    None. For another embedding, give the network to `Embedder.from_module`.
+
+    Args:
+        name: See `Embedder.from_torchvision`.
+        weights: None, "DEFAULT", or the path of a state dict (.safetensors, .pth; loaded with weights_only=True).
+            Entries of the classifier may be missing.
+        input_size: (H, W) in pixels; pictures are then stretched to it.
+        seed: Of the random weights; the global random state is left alone.
+
+    Raises:
+        ImportError: torchvision is not installed.
+        ValueError: An unknown name; a state dict of another network.
+        FileNotFoundError: No file at that path.
+        ConnectionError: The weights could not be downloaded.
+    """
+    if name not in _TRUNKS:
+        raise ValueError(
+            f"unknown network {name!r}: expected one of {', '.join(_TRUNKS)}; any other torchvision network goes "
+            f"through Embedder.from_module(model, preprocess=weights.transforms())"
+        )
+    import torchvision
+
+    from dmlviz.images import Preprocess
+
+    best = torchvision.models.get_model_weights(name).DEFAULT
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = torchvision.models.get_model(name, weights=None)
+    if weights == "DEFAULT":
+        net.load_state_dict(_downloaded(best, name))
+    elif weights is not None:
+        _load(net, Path(weights), name)
+    trunk = _TRUNKS[name](net).eval().requires_grad_(False)
+    prepared = Preprocess.from_torchvision(best.transforms())
+    if input_size is not None:
+        prepared = Preprocess.stretch(
+            input_size, mean=prepared.mean, std=prepared.std, interpolation=prepared.interpolation
+        )
+    tape = record(trunk, made_up_inputs(prepared, prepared.size)[:1])
+    geometry = geometry_on_tape(tape, tape.output)
+    details = (
+        "random weights"
+        if weights is None
+        else f"weights: {best if weights == 'DEFAULT' else Path(weights).name}"
+    )
+    return Embedder(
+        trunk,
+        LinearHead("avg"),
+        prepared,
+        geometry=geometry,
+        name=name,
+        details="; ".join(filter(None, (details, geometry.note))),
+    )
+
+
+def _downloaded(best: Any, name: str) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = best.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(
+            f"the weights of {name} could not be downloaded from {best.url} ({error}); go online, or save the file "
+            f"elsewhere and pass its path as weights=, or take weights=None for random weights"
+        ) from error
+    return state
+
+
+def _load(net: nn.Module, path: Path, name: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file of weights at {path}; pass the path of a .safetensors or .pth state dict, "
+            f'"DEFAULT" or None'
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as a state dict ({type(error).__name__}: {error}); save one with "
+            f"torch.save(model.state_dict(), path) or safetensors.torch.save_file"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    wanted = net.state_dict()
+    classifier = ("fc.", "classifier.")
+    missing = [k for k in wanted if k not in state and not k.startswith(classifier)]
+    unknown = [k for k in state if k not in wanted]
+    kept = {k: v for k, v in state.items() if k in wanted and not k.startswith(classifier)}
+    shapes = [k for k, v in kept.items() if tuple(v.shape) != tuple(wanted[k].shape)]
+    if missing or unknown or shapes:
+        wrong = "; ".join(
+            f"{what}: {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}"
+            for what, keys in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+            if keys
+        )
+        raise ValueError(f"the weights in {path} are not those of torchvision's {name} ({wrong})")
+    net.load_state_dict(kept, strict=False)
