@@ -253,6 +253,8 @@ class FakeExplorer:
         assert isinstance(gallery, FakeGallery)
 
     def to_html(self, path, queries):
+        if Path(path).name == "full.html":
+            raise OSError(28, "No space left on device")
         type(self).asked = queries
         Path(path).write_text("<!doctype html>" + "x" * 1_500_000)
 
@@ -275,6 +277,18 @@ def test_the_page_is_written_and_its_size_said(tmp_path):
     assert FakeExplorer.asked == [7, 2, 5, 0, 3, 6, 9]
 
 
+def test_the_page_of_the_real_gallery(tmp_path):
+    target = tmp_path / "why.html"
+    result = run("demo", "--html", str(target))
+    assert result.exit_code == 0, result.output
+    assert "10 queries" in result.output
+    assert 500_000 < target.stat().st_size <= 2_000_000
+    queries = page.telling_queries(dmlviz.demo_gallery())
+    missed = set(dmlviz.demo_gallery().failures()["query"])
+    assert [query in missed for query in queries] == [True] * 6 + [False] * 4
+    assert len({dmlviz.demo_gallery().images.family(query) for query in queries[6:]}) == 4
+
+
 @pytest.mark.parametrize(
     ("misses", "hits", "ids"), [(2, 0, [7, 2]), (0, 2, [0, 9]), (9, 99, [7, 2, 5, 0, 1, 3, 4, 6, 8, 9])]
 )
@@ -290,6 +304,9 @@ def test_a_page_that_cannot_be_written(tmp_path):
     result = run("demo", "--html", str(tmp_path / "no" / "why.html"))
     assert result.exit_code == 1
     assert re.search(r"there is no folder '.*no' to write 'why\.html' into; make it first", result.output)
+    result = run("demo", "--html", str(tmp_path / "full.html"))
+    assert result.exit_code == 1
+    assert re.search(r"'.*full\.html' cannot be written \(No space left on device\)", result.output)
     result = run("demo", "--html", "why.html", "--port", "8888", "--no-browser")
     assert result.exit_code == 2
     assert (

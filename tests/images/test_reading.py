@@ -204,6 +204,10 @@ def test_files_that_are_no_images(tmp_path):
         read_image(b"")
     with pytest.raises(ImageReadError, match=r"no usable path|no such file"):
         read_image("a\0b.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageReadError, match="it is no regular file"):
         read_image(tmp_path / "pipe.png")
