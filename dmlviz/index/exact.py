@@ -35,6 +35,21 @@ def pair_products(
     return products
 
 
+def some_products(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Inner product of one query with a few rows, bit for bit the numbers of `pair_products`.
+
+    Args:
+        query: (1, D) float32.
+        rows: (n, D) float32.
+
+    Returns:
+        (n,) float32.
+    """
+    right = rows.astype(np.float64)
+    left = np.broadcast_to(query.astype(np.float64), right.shape)
+    return np.einsum("nd,nd->n", left, right).astype(np.float32)
+
+
 def all_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Inner product of every query with every row, bit for bit the numbers of `pair_products`.
 
@@ -57,6 +72,9 @@ def all_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 def lengths(rows: np.ndarray) -> np.ndarray:
     """Euclidean length of each row: (N, D) float32 -> (N,) float64."""
+    if len(rows) == 1:
+        row = rows[0].astype(np.float64)
+        return np.sqrt(np.einsum("d,d->", row, row)).reshape(1)
     squares = np.empty(len(rows))
     for start in range(0, len(rows), _ROWS_PER_BLOCK):
         block = rows[start : start + _ROWS_PER_BLOCK].astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dmlviz.index.checks import as_count, as_float32, as_ids, as_rows
 from dmlviz.index.engine import faiss
-from dmlviz.index.exact import all_products, lengths, pair_products, rounding_bound
+from dmlviz.index.exact import all_products, lengths, pair_products, rounding_bound, some_products
 from dmlviz.index.threads import search_threads, threads_for
 
 KINDS = ("flat",)
@@ -141,13 +141,19 @@ class GalleryIndex:
             shape = (len(rows), max(wanted, 0))
             return np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
         bound = self._bound(rows)
-        ids = np.empty((len(rows), wanted), dtype=np.int64)
-        similarities = np.empty((len(rows), wanted), dtype=np.float32)
-        step = max(1, _PAIRS_AT_ONCE // (wanted + 1 + _SPARE_AGAIN))
         with search_threads(threads_for(len(rows))):
+            if len(rows) == 1:
+                answer = self._search_one(
+                    rows, wanted, int(left_out[0]) if left_out is not None else -1, bound
+                )
+                if answer is not None:
+                    return answer
+            ids = np.empty((len(rows), wanted), dtype=np.int64)
+            similarities = np.empty((len(rows), wanted), dtype=np.float32)
+            step = max(1, _PAIRS_AT_ONCE // (wanted + 1 + _SPARE_AGAIN))
             for start in range(0, len(rows), step):
                 block = slice(start, start + step)
-                barred = None if left_out is None or not excluding else left_out[block]
+                barred = left_out[block] if left_out is not None and excluding else None
                 ids[block], similarities[block] = self._search(rows[block], wanted, barred, bound[block])
         return ids, similarities
 
@@ -262,6 +268,25 @@ class GalleryIndex:
         if query_lengths.max(initial=0.0) * self._longest > _FLOAT32_MAX:
             raise ValueError("similarities would not fit float32 (beyond 3.4e38); scale the embeddings down")
         return rounding_bound(query_lengths, self._longest, self._dim)
+
+    def _search_one(
+        self, rows: np.ndarray, k: int, barred: int, bound: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """`_score_candidates` for a single query, without the bookkeeping; None where it is not certain."""
+        width = k + 1 + _SPARE
+        if 2 * width > len(self):
+            return None
+        rough, candidates = self._faiss.search(rows, width)
+        last = k - 1 if barred < 0 else k
+        inside = int(np.count_nonzero(rough[0] >= rough[0, last] - 2 * bound[0]))
+        if inside == width:
+            return None
+        row_of = candidates[0, :inside]
+        if barred >= 0:
+            row_of = row_of[row_of != barred]
+        scores = some_products(rows, self._vectors[row_of])
+        order = np.lexsort((row_of, -scores))[:k]
+        return row_of[None, order], scores[None, order]
 
     def _search(
         self, rows: np.ndarray, k: int, barred: np.ndarray | None, bound: np.ndarray

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import dmlviz.index.gallery_index as gallery_index
 from dmlviz.index import KINDS, GalleryIndex, search_threads
 from dmlviz.index.engine import faiss
-from dmlviz.index.exact import all_products, lengths, pair_products, rounding_bound
+from dmlviz.index.exact import all_products, lengths, pair_products, rounding_bound, some_products
 
 
 def slow_search(rows, queries, k, exclude=None):
@@ -164,6 +164,8 @@ def test_sums_do_not_depend_on_their_company(count, dim, seed):
     np.testing.assert_array_equal(table, table.T)
     one = pair_products(rows[-1:], rows, np.zeros(1, int), np.array([0]))
     assert one[0] == table[-1, 0]
+    np.testing.assert_array_equal(some_products(rows[:1], rows), table[0])
+    np.testing.assert_array_equal(lengths(rows[:1]), lengths(rows)[:1])
     np.testing.assert_allclose(lengths(rows) ** 2, np.diag(table), rtol=1e-6)
 
 
