@@ -18,7 +18,7 @@ PARTS: Final = ("beak", "crest", "wing", "tail", "feet")
 SHAPES: Final[dict[str, tuple[str, ...]]] = {
     "beak": ("cone", "hook", "needle", "spoon"),
     "crest": ("crown", "bobble", "plume", "dome"),
-    "wing": ("leaf", "sickle", "barred", "scalloped"),
+    "wing": ("leaf", "sickle", "barred", "dotted"),
     "tail": ("fan", "fork", "streamer", "racket"),
     "feet": ("talons", "webbed", "boots", "slippers"),
 }

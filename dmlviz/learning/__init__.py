@@ -1,1 +1,35 @@
-"""learning."""
+"""Learning: how the embedders of the default gallery are made.
+
+``python -m dmlviz.learning.train_birds --pooling avg --out DIR`` draws training birds as it goes, minimises the
+multi-similarity loss on them, and writes float16 weights with a card beside them. Nothing here is needed to use
+the embedders that ship with the package.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dmlviz.learning.bird_batches import BirdBatches
+    from dmlviz.learning.multi_similarity import multi_similarity_loss
+    from dmlviz.learning.train_birds import BirdRecipe, train_birds_embedder
+
+_MODULE_OF = {
+    "BirdBatches": "bird_batches",
+    "BirdRecipe": "train_birds",
+    "multi_similarity_loss": "multi_similarity",
+    "train_birds_embedder": "train_birds",
+}
+
+__all__ = ["BirdBatches", "BirdRecipe", "multi_similarity_loss", "train_birds_embedder"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its file when it is first asked for."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(
+            f"module 'dmlviz.learning' has no attribute {name!r}; it offers {', '.join(__all__)}"
+        )
+    value = getattr(import_module(f"dmlviz.learning.{module}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,144 @@
+"""Writing a trained bird network down: float16 weights, and the card that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import PIL
+import torch
+from safetensors.torch import save
+
+from dmlviz.embedder.birdnet import (
+    BIRD_SIZE,
+    CELL_STRIDE,
+    FIRST_CELL,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    RECEPTIVE_FIELD,
+    BirdNet,
+    fold_batch_norms,
+    images_to_input,
+)
+from dmlviz.images.bird_drawing import draw_scene
+from dmlviz.images.bird_species import bird_families, family_scenes
+
+HELD_OUT: Final = {"families": 8, "per_class": 20, "seed": 0}
+"""The gallery of held-out species that cards report on: the default one."""
+RECALLS: Final = (1, 2, 4, 8)
+_CURVE_POINTS: Final = 60
+
+
+def export_birds(
+    net: BirdNet,
+    untrained: BirdNet,
+    folder: Path,
+    *,
+    recipe: dict[str, Any],
+    losses: list[float],
+    seconds: float,
+    held_out: dict[str, int] | None = None,
+) -> Path:
+    """Fold, halve, measure and write a trained network.
+
+    Args:
+        net: The trained network, batch normalisations still in it.
+        untrained: The same network before its first step.
+        folder: Where ``birds_{pooling}.safetensors`` and ``birds_{pooling}.json`` go.
+        recipe: The options of the training run, for the card.
+        losses: The loss of every step.
+        seconds: Wall-clock time of all steps.
+        held_out: families, per_class and seed of the gallery the card reports on; the default gallery if None.
+
+    Returns:
+        The path of the weights.
+    """
+    where = HELD_OUT if held_out is None else held_out
+    folded = fold_batch_norms(net)
+    halves = {name: value.half().contiguous() for name, value in folded.state_dict().items()}
+    path = folder / f"birds_{net.pooling}.safetensors"
+    path.write_bytes(save(halves, metadata={"pooling": net.pooling}))
+    folded.load_state_dict({name: value.float() for name, value in halves.items()})  # what readers will have
+    images, labels = held_out_images(**where)
+    card = {
+        "name": path.stem,
+        "what": "BirdNet of dmlviz.embedder.birdnet, batch normalisation folded, float16",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "geometry": {
+            "input": [BIRD_SIZE, BIRD_SIZE],
+            "stride": CELL_STRIDE,
+            "first": FIRST_CELL,
+            "receptive_field": RECEPTIVE_FIELD,
+        },
+        "preprocessing": {"mean": list(PIXEL_MEAN), "std": list(PIXEL_STD)},
+        "command": f"python -m dmlviz.learning.train_birds --pooling {net.pooling} --out DIR",
+        "recipe": recipe,
+        "images_seen": len(losses) * recipe["classes"] * recipe["per_class"],
+        "minutes": round(seconds / 60.0, 2),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__.split("+")[0],
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        },
+        "held_out": {
+            **where,
+            "images": len(labels),
+            "classes": int(labels.max()) + 1,
+            "recall": _recall_card(folded, images, labels),
+            "recall_of_the_untrained_network": _recall_card(untrained.eval(), images, labels),
+        },
+        "loss_curve": _loss_curve(losses),
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def held_out_images(families: int, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a gallery of held-out species: images (N, 96, 96, 3) uint8 and class numbers (N,) int64."""
+    scenes = family_scenes(bird_families(families, "test", seed), per_class, "test", seed)
+    images = np.stack([draw_scene(scene, BIRD_SIZE).image for scene in scenes])
+    return images, np.repeat(np.arange(6 * families), per_class)
+
+
+@torch.no_grad()
+def embed_birds(net: BirdNet, images: np.ndarray, batch_size: int = 96) -> np.ndarray:
+    """Embed images (N, H, W, 3) uint8 with a network in eval mode: (N, 64) float32, not normalised."""
+    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+    return np.concatenate([net(images_to_input(batch)).numpy() for batch in batches])
+
+
+def recall_at(embeddings: np.ndarray, labels: np.ndarray, ks: tuple[int, ...] = RECALLS) -> dict[int, float]:
+    """Measure recall@k by cosine, each image a query against all others.
+
+    Args:
+        embeddings: (N, D) float.
+        labels: (N,) integers.
+        ks: Which k.
+
+    Returns:
+        For each k, the share of queries with at least one image of their class among the k most similar others.
+    """
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True).clip(1e-12)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, : max(ks)]
+    found = np.maximum.accumulate(labels[order] == labels[:, None], axis=1)
+    return {k: float(found[:, k - 1].mean()) for k in ks}
+
+
+def _recall_card(net: BirdNet, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {f"@{k}": round(share, 4) for k, share in recall_at(embed_birds(net, images), labels).items()}
+
+
+def _loss_curve(losses: list[float]) -> dict[str, Any]:
+    """Average the losses over equal stretches of steps."""
+    stretch = max(1, len(losses) // _CURVE_POINTS)
+    means = [round(float(np.mean(losses[at : at + stretch])), 4) for at in range(0, len(losses), stretch)]
+    return {"steps_per_point": stretch, "loss": means}
