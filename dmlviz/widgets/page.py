@@ -17,7 +17,7 @@ from dmlviz.widgets.buffers import Buffer, Ref
 from dmlviz.widgets.finding import Finding, find
 from dmlviz.widgets.picker import gallery_meta
 from dmlviz.widgets.pictures import encode_small
-from dmlviz.widgets.rounding import Factors, stepped, factors_of, largest_error
+from dmlviz.widgets.rounding import factors_of, largest_error, stepped
 from dmlviz.widgets.screen import pack
 
 if TYPE_CHECKING:
@@ -120,22 +120,70 @@ def page_html(explorer: "Explorer", queries: list[int], title: str | None) -> by
     whys = [why for finding in findings for why in finding.why]
     ceiling = max(MOST_BYTES, MOST_BYTES_PER_QUERY * len(queries))
     values = sum(why.contributions.size for why in whys)
+    draft = _Draft(explorer, findings, title)
     for form, size in (("f32", 4), ("i16", 2)):
         if values * size < ceiling:
-            content = _page(explorer, findings, title, form)
+            content, _ = draft.page(form)
             if len(content) <= ceiling:
                 return content
-    forms = ["i8"]
+    tried = [draft.page("i8")] if values < ceiling else []
     if all(why.query_local is not None and why.gallery_local is not None for why in whys):
-        forms.append("factors")
-    return min((_page(explorer, findings, title, form) for form in forms), key=len)
+        tried += _finest_factors(draft, ceiling)
+    tried = tried or [draft.page("i8")]
+    fitting = [each for each in tried if len(each[0]) <= ceiling]
+    if fitting:
+        return min(fitting, key=lambda each: each[1])[0]
+    return min((content for content, _ in tried), key=len)
 
 
-def _page(explorer: "Explorer", findings: list[Finding], title: str | None, form: str) -> bytes:
+class _Draft:
+    """One page in whatever form its pair tensors take; what all forms share is made once."""
+
+    def __init__(self, explorer: "Explorer", findings: list[Finding], title: str | None) -> None:
+        self.explorer, self.findings, self.title = explorer, findings, title
+        self._files: dict[int, tuple[bytes, str]] = {}
+
+    def encode(self, item: int) -> tuple[bytes, str]:
+        """An image's file."""
+        if item not in self._files:
+            self._files[item] = encode_small(self.explorer.gallery.view(item))
+        return self._files[item]
+
+    def page(self, form: str, bits: int = 8) -> tuple[bytes, float]:
+        """The page and how far its pair tensors lie from the exact ones."""
+        return _page(self, form, bits)
+
+    def vectors(self) -> dict[int, np.ndarray]:
+        """Local embeddings of every image on the page."""
+        found: dict[int, np.ndarray] = {}
+        for finding in self.findings:
+            for item, why in zip(finding.ids, finding.why, strict=True):
+                if why.query_local is not None and why.gallery_local is not None:
+                    found.setdefault(finding.query, why.query_local.vectors)
+                    found.setdefault(item, why.gallery_local.vectors)
+        return found
+
+
+def _finest_factors(draft: _Draft, ceiling: int) -> list[tuple[bytes, float]]:
+    """Factors at eight bits, and with as many more as there is room for."""
+    first = draft.page("factors", 8)
+    per_bit = sum(v.size for v in draft.vectors().values()) / 8 * 4 / 3
+    bits = min(15, 8 + int((ceiling - len(first[0])) / per_bit))
+    while bits > 8:
+        finer = draft.page("factors", bits)
+        if len(finer[0]) <= ceiling:
+            return [first, finer]
+        bits -= 1
+    return [first]
+
+
+def _page(draft: _Draft, form: str, bits: int) -> tuple[bytes, float]:
+    explorer, findings, title = draft.explorer, draft.findings, draft.title
     gallery = explorer.gallery
     buffer = PageBuffer()
-    factors = _factors(findings) if form == "factors" else None
+    factors = factors_of(draft.vectors(), bits) if form == "factors" else None
     rounded: list[np.ndarray] = []
+    error = 0.0
 
     def pairs(finding: Finding, n: int) -> Ref:
         why = finding.why[n]
@@ -159,13 +207,14 @@ def _page(explorer: "Explorer", findings: list[Finding], title: str | None, form
             finding,
             buffer,
             pictures,
-            lambda item: encode_small(gallery.view(item)),
+            draft.encode,
             pairs,
             with_gram=factors is None,
         )
     if factors is not None:
         for item, cells in factors.cells.items():
-            ref = buffer.integers(cells)
+            planes = np.stack([cells & 255, cells >> 8]).astype(np.uint8)  # low bytes first, then high ones
+            ref = buffer.bytes(planes.tobytes())
             ref.update({"rank": factors.rank, "step": factors.step})
             pictures[str(item)]["factors"] = ref
     count, data = buffer.laid_out()
@@ -196,22 +245,13 @@ def _page(explorer: "Explorer", findings: list[Finding], title: str | None, form
     packed = gzip.compress(head + words + data, 9, mtime=0)
     said = title or f"Why these images match · {_counted(len(queries), 'query', 'queries')} · dmlviz"
     module = built("explorer.js").decode("utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    return _PAGE.format(
+    page = _PAGE.format(
         title=escape(said),
         data=base64.b64encode(packed).decode("ascii"),
         plotly=base64.b64encode(built("plotly.js.gz")).decode("ascii"),
         module=module,
-    ).encode("utf-8")
-
-
-def _factors(findings: list[Finding]) -> Factors:
-    vectors: dict[int, np.ndarray] = {}
-    for finding in findings:
-        for item, why in zip(finding.ids, finding.why, strict=True):
-            if why.query_local is not None and why.gallery_local is not None:
-                vectors.setdefault(finding.query, why.query_local.vectors)
-                vectors.setdefault(item, why.gallery_local.vectors)
-    return factors_of(vectors)
+    )
+    return page.encode("utf-8"), error
 
 
 def _audit_of(explorer: "Explorer", queries: list[int]) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """Pair tensors small enough for a page: rounded, then balanced so that their sums stay exact.
 
 *Steps*: each tensor as int16 or int8 times a step. *Factors*: the local
-embeddings of every image once, rotated into the principal axes of all exported images and rounded to int8 with one
-step, so that the many small components compress well; a pair is their product. `balanced` then spreads what rounding
+embeddings of every image once, rotated into the principal axes of all exported images and rounded with one step, so
+that the many small components compress well; a pair is their product. `balanced` then spreads what rounding
 took evenly, so that every row and column sums to the exact overall map less its offset term.
 """
 
@@ -19,7 +19,7 @@ class Factors:
     """Rounded local embeddings of a page's images.
 
     Attributes:
-        cells: By image id (n, rank) int8, one row per cell in row-major order.
+        cells: By image id (n, rank) int16, one row per cell in row-major order.
         step: What one unit stands for.
         rank: Number of principal axes kept; the others round to zero everywhere.
     """
@@ -34,11 +34,12 @@ class Factors:
         return ((q @ g.T) * (scale * self.step * self.step)).astype(np.float32)
 
 
-def factors_of(vectors: Mapping[int, np.ndarray]) -> Factors:
+def factors_of(vectors: Mapping[int, np.ndarray], bits: int = 8) -> Factors:
     """Round local embeddings in the principal axes of all of them.
 
     Args:
         vectors: By image id (h, w, D), finite.
+        bits: How many the largest component gets, 2 to 16; each more halves the error.
 
     Returns:
         Their `Factors`; with vectors of zero length only, one axis of zeros.
@@ -48,8 +49,8 @@ def factors_of(vectors: Mapping[int, np.ndarray]) -> Factors:
     _, axes = np.linalg.eigh(every.T @ every)
     axes = axes[:, ::-1]  # the largest first
     largest = float(np.abs(every @ axes).max(initial=0.0))
-    step = largest / 127 if largest > 0 else 1.0
-    rounded = {item: np.rint(v @ axes / step).astype(np.int8) for item, v in flat.items()}
+    step = largest / (2 ** (bits - 1) - 1) if largest > 0 else 1.0
+    rounded = {item: np.rint(v @ axes / step).astype(np.int16) for item, v in flat.items()}
     used = np.flatnonzero(np.any([r.any(axis=0) for r in rounded.values()], axis=0))
     rank = int(used[-1]) + 1 if len(used) else 1
     return Factors({item: np.ascontiguousarray(r[:, :rank]) for item, r in rounded.items()}, step, rank)

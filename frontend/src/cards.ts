@@ -6,8 +6,8 @@ import type { Scene, State } from "./scene";
 import type { Item, Screen } from "./screen";
 
 function line(name: string, extra = ""): { row: HTMLElement; name: HTMLElement; value: HTMLElement } {
-  const term = h("dt", { text: name });
-  const value = h("dd", { class: "number" });
+  const term = h("span", { class: "term", text: name });
+  const value = h("span", { class: "number" });
   return { row: h("div", { class: `line ${extra}` }, term, value), name: term, value };
 }
 
@@ -26,6 +26,7 @@ export class ScoreCard {
     constant: line("of both", "part"),
     sum: line("sum", "sum"),
   };
+  private readonly formula = h("div", { class: "formula number" });
   private readonly residual = h("div", { class: "residual", "data-testid": "residual" });
   private readonly note = h("div", { class: "note", hidden: true });
   private readonly region = line("contribution of the region, ranked by", "region");
@@ -38,7 +39,8 @@ export class ScoreCard {
       this.big,
       this.by,
       h("div", { class: "waterfall", "aria-hidden": "true" }, ...Object.values(this.bars)),
-      h("dl", {}, this.region.row, lines.for.row, lines.against.row, lines.offsets.row, lines.query.row, lines.gallery.row, lines.constant.row, lines.sum.row),
+      h("div", { class: "lines" }, this.region.row, lines.for.row, lines.against.row, lines.offsets.row, lines.query.row, lines.gallery.row, lines.constant.row, lines.sum.row),
+      this.formula,
       this.residual,
       this.note,
     );
@@ -64,6 +66,9 @@ export class ScoreCard {
       setText(lines[name].value, signed(value, digits));
     }
     setText(lines.sum.value, plain(numbers.total, digits));
+    const spaced = (value: number) => signed(value, digits).replace(/^([+\u2212])/, "$1 ").replace(/^0/, "+ 0");
+    setText(this.formula, `${plain(numbers.for, digits)} ${spaced(numbers.against)} ${spaced(offsets)} = ${plain(numbers.total, digits)}`);
+    this.formula.title = "pairs that speak for, pairs that speak against, offsets";
     const undefinedScore = numbers.similarity === null;
     setText(
       this.residual,
@@ -106,14 +111,14 @@ export class MarginCard {
   private readonly by = h("div", { class: "by" });
   private readonly photo = h("canvas", { class: "versus", "aria-hidden": "true" });
   private readonly go = h("button", { type: "button", class: "link" });
-  private readonly lines = { map: line("cells of the query"), offset: line("offset of the query") };
+  private readonly formula = h("div", { class: "number", title: "cells of the query, offset of the query" });
   private readonly residual = h("div", { class: "residual" });
   private drawn: Item | null = null;
 
   constructor(focus: (rank: number) => void, signal: AbortSignal) {
     this.element.append(
       h("div", { class: "beside" }, this.photo, h("div", {}, this.big, this.by, this.go)),
-      h("dl", {}, this.lines.map.row, this.lines.offset.row),
+      this.formula,
       this.residual,
     );
     this.go.addEventListener("click", () => this.drawn && focus(this.drawn.rank), { signal });
@@ -128,9 +133,9 @@ export class MarginCard {
     const digits = screen.meta.kind === "cosine" ? 4 : digitsFor(Math.abs(margin.margin), 4, 0, 5);
     setText(this.big, signed(margin.margin, digits));
     const verdict = other.hit ? "hit" : "miss";
-    setText(this.by, `rank ${item.rank} over rank ${other.rank}, the best ${verdict}: ${plain(item.numbers.similarity)} \u2212 ${plain(other.numbers.similarity)}`);
-    setText(this.lines.map.value, signed(margin.margin - margin.offset + margin.residual, digits));
-    setText(this.lines.offset.value, signed(margin.offset, digits));
+    setText(this.by, `rank ${item.rank} over rank ${other.rank}, the best ${verdict}: ${plain(item.numbers.similarity)}\u00a0\u2212\u00a0${plain(other.numbers.similarity)}`);
+    const cells = margin.margin - margin.offset + margin.residual;
+    setText(this.formula, `cells ${signed(cells, digits)}, offset ${signed(margin.offset, digits)}`);
     setText(this.residual, margin.addsUp ? `\u2713 adds up, residual ${tiny(margin.residual)}` : `\u2715 does not add up: residual ${tiny(margin.residual)}`);
     this.residual.classList.toggle("wrong", !margin.addsUp);
     setText(this.go, other.meta.extra ? `${other.picture.label ?? other.picture.name}, beyond the ranking shown` : `look at rank ${other.rank}`);
@@ -166,7 +171,7 @@ export class Readout {
     this.element = h(
       "section",
       { class: "card readout", "data-testid": "readout", "aria-label": "Readout" },
-      h("dl", {}, ...Object.values(this.lines).map(({ row }) => row)),
+      h("div", { class: "lines" }, ...Object.values(this.lines).map(({ row }) => row)),
       this.hint,
     );
     signal.addEventListener("abort", () => clearTimeout(this.timer));
@@ -177,7 +182,7 @@ export class Readout {
     const { under, region, pair, active } = scene;
     const { similarity } = state.item.numbers;
     const fine = digitsFor(Math.max(state.item.overallSize, 1e-9), 4, 4);
-    const finer = digitsFor(Math.max(state.item.pairsSize, 1e-9), 3, 4);
+    const finer = digitsFor(Math.max(state.item.strongPeak, 1e-9), 3, 4);
     const likeness = state.reading === "likeness" && !!state.item.query.gram;
     for (const { row } of Object.values(lines)) row.hidden = true;
     const put = (name: keyof typeof lines, value: string, label?: string) => {
@@ -191,13 +196,14 @@ export class Readout {
       const where = active.fixed ? "at the pin" : state.hover ? "under the cursor" : "at the mark";
       put("value", signed(under.contribution, fine), where);
       put("share", shareOf(under.contribution));
-      put("cell", `row ${under.cell[0]}, col ${under.cell[1]} of the ${under.side}`);
+      put("cell", `${under.side} \u00b7 row ${under.cell[0]}, col ${under.cell[1]}`);
       if (under.margin !== null) put("margin", signed(under.margin, fine));
       if (under.partner) {
-        const value = likeness ? `cosine ${plain(under.partner.value)}` : signed(under.partner.value, finer);
-        put("partner", value, `${likeness ? "most alike" : "strongest"}: row ${under.partner.cell[0]}, col ${under.partner.cell[1]}`);
+        const value = likeness ? plain(under.partner.value) : signed(under.partner.value, finer);
+        const [row, col] = under.partner.cell;
+        put("partner", `${value} \u00b7 row ${row}, col ${col}`, likeness ? "most alike" : "strongest");
       }
-      if (pair) put("pair", likeness ? `cosine ${plain(pair.value)}` : signed(pair.value, finer), `with row ${pair.cell[0]}, col ${pair.cell[1]}`);
+      if (pair) put("pair", likeness ? plain(pair.value) : signed(pair.value, finer), `with row ${pair.cell[0]}, col ${pair.cell[1]}`);
       speech = `${under.side}, row ${under.cell[0]}, column ${under.cell[1]}: contribution ${signed(under.contribution, fine)}`;
     } else if (region) {
       put("value", signed(region.contribution, fine), "the region");

@@ -24,9 +24,9 @@ export class Help {
 
   constructor(signal: AbortSignal) {
     const close = h("button", { type: "button", class: "step", text: "\u2715", "aria-label": "close" });
-    const table = h("dl", { class: "keys" });
+    const table = h("div", { class: "keys" });
     for (const [keys, does] of KEYS) {
-      table.append(h("dt", {}, ...keys.split("  ").map((key) => h("kbd", { text: key }))), h("dd", { text: does }));
+      table.append(h("div", {}, ...keys.split("  ").map((key) => h("kbd", { text: key }))), h("span", { text: does }));
     }
     this.element = h(
       "dialog",

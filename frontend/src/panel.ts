@@ -229,8 +229,6 @@ export class Panel {
       const [row, col] = this.at(event);
       this.drag = { row, col, x: event.clientX, y: event.clientY, moved: false };
       stage.setPointerCapture(event.pointerId);
-      stage.focus({ preventScroll: true });
-      event.preventDefault();
     });
     listen("pointerup", (event: PointerEvent) => this.release(event));
     listen("pointercancel", () => {

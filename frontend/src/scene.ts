@@ -151,7 +151,20 @@ function pointMap(state: State, item: Item, from: Side, mix: Mix): Shown | null 
       return { map, limit: 1, what: "likeness", peak: null };
     }
   }
-  return { map, limit: over(state, "pairs", item, (each) => each.pairsSize), what: "point map", peak: null };
+  return { map, limit: pointLimit(state, item, from, mix, map), what: "point map", peak: null };
+}
+
+/** A point map's own peak, or a strong point's where that is larger; the largest of the ranking if asked. */
+function pointLimit(state: State, item: Item, from: Side, mix: Mix, map: Float32Array): number {
+  const own = Math.max(largest(map), item.strongPeak);
+  if (state.scale === "pair" || from === "match") return own;
+  let limit = own;
+  for (const each of state.screen.ranked) {
+    if (each === item || !each.hasPairs) continue;
+    const cells = each.picture.cells;
+    limit = Math.max(limit, each.strongPeak, largest(rowOf(each.pairs!, cells, mix, new Float32Array(cells))));
+  }
+  return limit;
 }
 
 function regionMap(item: Item, mix: Mix): Float32Array | null {
@@ -171,7 +184,7 @@ function regionLimit(state: State, item: Item, mix: Mix, map: Float32Array): num
 function over(state: State, key: string, own: Item, size: (item: Item) => number): number {
   if (state.scale === "pair") return size(own);
   const { limits } = state.screen;
-  const whole = key === "pairs" || key.startsWith("region") ? `${key} ${state.screen.arrived}` : key;
+  const whole = key.startsWith("region") ? `${key} ${state.screen.arrived}` : key;
   let limit = limits.get(whole);
   if (limit === undefined) {
     limit = Math.max(...state.screen.ranked.map(size));

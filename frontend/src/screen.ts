@@ -15,6 +15,7 @@ export class Picture implements Place {
   readonly cells: number;
   readonly bitmap: Promise<ImageBitmap>;
   private lengths: Float32Array | null | undefined;
+  private unpacked: Factors | null = null;
 
   constructor(readonly meta: PictureMeta, private readonly data: Data) {
     this.id = meta.id;
@@ -39,8 +40,13 @@ export class Picture implements Place {
   }
 
   factors(): Factors {
+    if (this.unpacked) return this.unpacked;
     const ref = this.meta.factors!;
-    return { values: this.data.signedBytes(ref), rank: ref.rank, step: ref.step };
+    const bytes = this.data.bytes(ref);
+    const size = bytes.length / 2;
+    const values = new Int16Array(size);
+    for (let n = 0; n < size; n++) values[n] = bytes[n] | (bytes[size + n] << 8);
+    return (this.unpacked = { values, rank: ref.rank, step: ref.step });
   }
 
   close(): void {
@@ -49,7 +55,7 @@ export class Picture implements Place {
 }
 
 interface Factors {
-  values: Int8Array;
+  values: Int16Array;
   rank: number;
   step: number;
 }
@@ -101,9 +107,9 @@ export class Item {
     return this.tensor;
   }
 
-  /** What full colour stands for in this pair's point maps: most of their peaks, not the one largest. */
-  get pairsSize(): number {
-    if (this.tensorSize < 0 && this.pairs) this.tensorSize = usualPeak(this.pairs, this.picture.cells);
+  /** A peak that only the stronger points of this pair reach: weaker point maps are drawn fainter, not blown up. */
+  get strongPeak(): number {
+    if (this.tensorSize < 0 && this.pairs) this.tensorSize = strong(this.pairs, this.picture.cells);
     return Math.max(0, this.tensorSize);
   }
 
@@ -182,12 +188,12 @@ export class Screen {
   }
 }
 
-/** The 90th percentile of the largest magnitude in each row. */
-function usualPeak(tensor: Float32Array, cells: number): number {
+/** The 85th percentile of the largest magnitude in each row. */
+function strong(tensor: Float32Array, cells: number): number {
   const peaks: number[] = [];
   for (let at = 0; at < tensor.length; at += cells) peaks.push(largest(tensor.subarray(at, at + cells)));
   peaks.sort((a, b) => a - b);
-  return peaks[Math.floor(0.9 * (peaks.length - 1))] || peaks[peaks.length - 1] || 0;
+  return peaks[Math.floor(0.85 * (peaks.length - 1))];
 }
 
 function less(map: Float32Array, offset: Float32Array): Float32Array {

@@ -47,6 +47,7 @@ export class Strip {
     const { ranked, meta } = screen;
     while (this.tiles.length > ranked.length) this.tiles.pop()!.element.remove();
     while (this.tiles.length < ranked.length) this.tiles.push(this.tile(this.tiles.length + 1));
+    this.list.style.setProperty("--k", String(ranked.length));
     ranked.forEach((item, n) => this.fill(this.tiles[n], item, meta.labelled));
     this.banner.hidden = meta.rankedBy !== "region";
     if (meta.rankedBy === "region") {
