@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from dmlviz.embedder.head_error import HeadError
-from dmlviz.embedder.jacobian import LINEARISED, JacobianHead, jacobian, offsets_on_the_way
+from dmlviz.embedder.head_probes import SAME, first_broken, probes_of, same_offset
+from dmlviz.embedder.jacobian import LINEARISED, JacobianHead, jacobian
 from dmlviz.embedder.linear_head import LinearHead
 from dmlviz.embedder.tape import Passage, Ref, Step, Tape
 
 HeadMode = Literal["fold", "linearised"]
 _CPU, _DOUBLE = torch.device("cpu"), torch.float64
-_SAME = 1e-9  # relative; everything here is computed in float64
+_LONGEST_POOLING = 40  # operations
 _LARGEST_JACOBIAN = 60_000_000  # numbers; a larger one is applied image by image instead of kept
 
 
@@ -55,16 +56,15 @@ def fold(tape: Tape, start: Ref, feature_maps: Tensor, mode: HeadMode = "fold") 
     """
     _refuse_channels_last(tape, start)
     end, normalised = _before_normalisation(tape, start, feature_maps)
-    probes = _probes(feature_maps)
+    probes = probes_of(feature_maps)
     passage = Passage.cut(tape, start, end)
     head: LinearHead | JacobianHead | None = _pooled(tape, start, end, probes) or _affine(tape, passage)
     if head is None:
-        broken = _first_broken(passage, probes)
-        if broken is None:
-            head = JacobianHead(passage, offsets_on_the_way(passage, probes[0])[end].flatten())
-        elif mode == "linearised":
-            head = JacobianHead(passage, None)
+        offset = same_offset(passage, probes)
+        if offset is not None or mode == "linearised":
+            head = JacobianHead(passage, offset)
         else:
+            broken = first_broken(passage, probes)
             raise HeadError(
                 f"the head cannot be folded: {broken.where()} makes the offset differ from image to image, so the "
                 f"embedding is not a sum over cells. Cut the model before that layer, or pass "
@@ -75,54 +75,13 @@ def fold(tape: Tape, start: Ref, feature_maps: Tensor, mode: HeadMode = "fold") 
     return FoldedHead(head, end, normalised, note)
 
 
-def _probes(feature_maps: Tensor) -> list[Tensor]:
-    """Feature maps that really move the activations: real ones first, then zeros, scaled, flipped, single cells."""
-    first = feature_maps[0]
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(first.shape, generator=generator, dtype=first.dtype) * first.abs().mean()
-    flat = first.flatten(1)
-    alone = []
-    for cell in sorted({0, int(flat.abs().sum(0).argmax()), flat.shape[1] - 1}):
-        one = torch.zeros_like(flat)
-        one[:, cell] = flat[:, cell]
-        alone.append(one.reshape(first.shape))
-    scaled = [first * 10, first * 0.1, feature_maps[1] * 10]
-    return [*feature_maps, *scaled, torch.zeros_like(first), -first, -10 * feature_maps[1], noise, *alone]
-
-
-def _first_broken(passage: Passage, probes: list[Tensor]) -> Step | None:
-    """The first step at which value − J·(feature map) is not the same for all probes; None if it is at the end."""
-    by_probe = [offsets_on_the_way(passage, probe) for probe in probes]
-    pulls = [passage.player(_CPU, _DOUBLE)(probe[None]) for probe in probes]
-
-    def constant(ref: Ref) -> bool:
-        offsets = [o[ref] for o in by_probe]
-        values = [v[ref] for v in pulls]
-        # outside their domain (powers of negative numbers, 0/0 at zero) probes say nothing; real maps always do
-        usable = [n for n, o in enumerate(offsets) if n < 2 or bool(torch.isfinite(o).all())]
-        scale = max(float(values[0].abs().max()), float(values[1].abs().max()), 1e-30)
-        for n in usable:
-            own = max(scale, float(values[n].abs().max()))
-            difference = float((offsets[n] - offsets[0]).abs().max()) if offsets[n].numel() else 0.0
-            if not difference <= _SAME * own:
-                return False
-        return True
-
-    if constant(passage.end):
-        return None
-    for step in passage.steps:
-        if Ref(step.index) in by_probe[0] and not constant(Ref(step.index)):
-            return step
-    return passage.steps[-1]
-
-
 # ---- closed forms ------------------------------------------------------------------------------------------
 
 
 def _pooled(tape: Tape, start: Ref, end: Ref, probes: list[Tensor]) -> LinearHead | None:
     """Pooling recognised by what it does to the probes, followed by affine operations only."""
     channels = probes[0].shape[0]
-    for step in tape.between(start, end):
+    for step in tape.between(start, end)[:_LONGEST_POOLING]:
         ref = Ref(step.index)
         value = tape.value(ref)
         if value.numel() != channels or not tape.everything_passes(ref, start, end):
@@ -130,13 +89,19 @@ def _pooled(tape: Tape, start: Ref, end: Ref, probes: list[Tensor]) -> LinearHea
         if ref != end and not all(_is_affine(s, ref, tape) for s in tape.between(ref, end)):
             continue
         pool = Passage.cut(tape, start, ref).function(_CPU, _DOUBLE)
+        first = pool(probes[0])
+        candidates = [c for c in _POOLINGS if _close(first, c(probes[0][None])[0])]
+        has_powers = any(s.name in {"pow", "exp", "sqrt"} for s in tape.between(start, ref))
+        if not candidates and not has_powers:
+            continue
         pooled = [pool(probe) for probe in probes]
-        for candidate in (*_POOLINGS, _generalised_mean(pooled, probes)):
-            if candidate is None:
-                continue
-            with torch.no_grad():
-                expected = [candidate(probe[None])[0] for probe in probes]
-            if all(_close(a, b) for a, b in zip(pooled, expected, strict=True)):
+        if not candidates:
+            generalised = _generalised_mean(pooled, probes)
+            candidates = [] if generalised is None else [generalised]
+        for candidate in candidates:
+            if all(
+                _close(value, candidate(probe[None])[0]) for value, probe in zip(pooled, probes, strict=True)
+            ):
                 return _with_affine(candidate, tape, ref, end)
     return None
 
@@ -146,7 +111,7 @@ _POOLINGS = (LinearHead("avg"), LinearHead("max"), LinearHead("avg+max"))
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return bool(torch.isfinite(a).all()) and bool(
-        (a - b).abs().max() <= _SAME * max(float(b.abs().max()), 1e-30)
+        (a - b).abs().max() <= SAME * max(float(b.abs().max()), 1e-30)
     )
 
 
@@ -272,8 +237,16 @@ def _before_normalisation(tape: Tape, start: Ref, feature_maps: Tensor) -> tuple
     Recognised by what it does: the output has the same length for every feature map, and points the same way
     as an earlier vector whose length differs.
     """
-    play = Passage.cut(tape, start, tape.output).player(_CPU, _DOUBLE)
-    runs = [play(x[None]) for x in (*feature_maps, feature_maps[0] * 10)]
+    if tape.steps[tape.output.step].name not in {"div", "mul", *_SHAPES}:
+        return tape.output, False
+    passage = Passage.cut(tape, start, tape.output)
+    function = passage.function(_CPU, _DOUBLE)
+    if not _same_length([function(x) for x in feature_maps[:2]]):
+        return tape.output, False
+    size = tape.value(tape.output).numel()
+    play, runs = passage.player(_CPU, _DOUBLE), []
+    for x in (*feature_maps, feature_maps[0] * 10):
+        runs.append({ref: value for ref, value in play(x[None]).items() if value.numel() == size})
     outputs = [run[tape.output].flatten() for run in runs]
     if not _same_length(outputs) or float(outputs[0].norm()) == 0:
         return tape.output, False

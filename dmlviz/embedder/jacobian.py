@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.local_embeddings import LocalEmbeddings
-from dmlviz.embedder.tape import Passage, Ref
+from dmlviz.embedder.tape import Passage
 
 with warnings.catch_warnings():  # torch's own rules for forward mode are compiled in a way that it warns of
     warnings.simplefilter("ignore")
@@ -168,30 +168,3 @@ class JacobianHead(nn.Module):
     def description(self) -> dict[str, Any]:
         """The settings that are not weights, as plain values."""
         return {"pooling": "jacobian", "exact": self.exact}
-
-
-def offsets_on_the_way(passage: Passage, probe: Tensor) -> dict[Ref, Tensor]:
-    """At every tensor on the way through a head: its value minus J·(feature map), for one probe (C, h, w).
-
-    Where that is the same for all probes, the head up to there is a sum over cells plus an offset.
-    """
-    play = passage.player(probe.device, probe.dtype)
-
-    def function(x: Tensor) -> dict[Ref, Tensor]:
-        return play(x[None])
-
-    if not bool(probe.any()):
-        return function(probe)
-    try:
-        values, pulled = _forward(function, probe, probe)
-        return {ref: values[ref] - pulled[ref] for ref in values}
-    except (NotImplementedError, RuntimeError):
-        found = {}
-        for ref in function(probe):
-
-            def to_here(x: Tensor, ref: Ref = ref) -> Tensor:
-                return function(x)[ref]
-
-            value, pull = value_and_pull(to_here, probe)
-            found[ref] = value - pull
-        return found

@@ -182,6 +182,7 @@ class Passage:
     steps: list[Step]
     before: list[Step]
     constants: dict[Ref, Tensor]
+    _last_use: dict[Ref, int] = field(default_factory=dict)
 
     @classmethod
     def cut(cls, tape: Tape, start: Ref, end: Ref) -> "Passage":
@@ -191,16 +192,16 @@ class Passage:
         fixed = sorted(tape.needed_for(end) - moving)
         inside = {step.index for step in steps} | set(fixed)
         outside = {r for step in steps for r in step.reads if r != start and r.step not in inside}
-        bare = [replace(step, results=[]) for step in steps]
+        bare = [replace(step, results=[None] * len(step.results)) for step in steps]
         before = [replace(tape.steps[i], results=[]) for i in fixed]
         return cls(
             start, end, tuple(tape.value(start).shape), bare, before, {r: tape.value(r) for r in outside}
         )
 
-    def player(self, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], dict[Ref, Tensor]]:
-        """A function of a tensor in the place of `start` (batch of one) that returns every floating tensor.
+    def walker(self, device: torch.device, dtype: torch.dtype) -> Callable[[Step, dict[Ref, Any]], None]:
+        """A function that takes one step: it reads the values so far and writes the step's results among them.
 
-        It can be differentiated and mapped by `torch.func`. Constants are brought to `device` and `dtype`.
+        Constants are brought to `device` and `dtype` once.
         """
         known: dict[Ref, Any] = {r: _cast(v, device, dtype) for r, v in self.constants.items()}
 
@@ -217,20 +218,47 @@ class Passage:
         with torch.no_grad():
             for step in self.before:
                 run(step, known, *_map((step.args, step.kwargs), ready))
-        prepared = [(step, *_map((step.args, step.kwargs), ready)) for step in self.steps]
+        prepared = {step.index: _map((step.args, step.kwargs), ready) for step in self.steps}
+        return lambda step, values: run(step, values, *prepared[step.index])
+
+    def last_used_at(self, index: int) -> list[Ref]:
+        """The tensors on the way that no step after this one reads."""
+        if not self._last_use:
+            for step in self.steps:
+                self._last_use |= dict.fromkeys([*step.reads, Ref(step.index)], step.index)
+            self._last_use[self.end] = -1
+        return [ref for ref, last in self._last_use.items() if last == index]
+
+    def player(self, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], dict[Ref, Tensor]]:
+        """A function of a tensor in the place of `start` (batch of one) that returns every floating tensor."""
+        walk = self.walker(device, dtype)
 
         def play(x: Tensor) -> dict[Ref, Tensor]:
             values: dict[Ref, Any] = {self.start: x}
-            for step, args, kwargs in prepared:
-                run(step, values, args, kwargs)
+            for step in self.steps:
+                walk(step, values)
             return {r: v for r, v in values.items() if isinstance(v, Tensor) and v.is_floating_point()}
 
         return play
 
     def function(self, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """From one value of `start`, without its batch axis, to `end` as a flat vector (D,)."""
-        play = self.player(device, dtype)
-        return lambda x: play(x[None])[self.end].flatten()
+        """From one value of `start`, without its batch axis, to `end` as a flat vector (D,).
+
+        It can be differentiated and mapped by `torch.func`; values are let go after their last use.
+        """
+        walk = self.walker(device, dtype)
+        done = {step.index: self.last_used_at(step.index) for step in self.steps}
+
+        def play(x: Tensor) -> Tensor:
+            values: dict[Ref, Any] = {self.start: x[None]}
+            for step in self.steps:
+                walk(step, values)
+                for ref in done[step.index]:
+                    values.pop(ref, None)
+            found: Tensor = values[self.end].flatten()
+            return found
+
+        return play
 
 
 def _cast(x: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -13,6 +13,7 @@ ACTIVATIONS = {
     "relu", "hardtanh", "silu", "gelu", "hardswish", "leaky_relu", "elu", "celu", "selu", "tanh", "sigmoid",
     "hardsigmoid", "mish", "softplus",
 }  # fmt: skip
+_LONG = 40  # operations; a head longer than that is tried last
 _MAP_MAKERS = ACTIVATIONS | {
     "convolution", "add", "cat", "max_pool2d_with_indices", "avg_pool2d", "native_group_norm",
 }  # fmt: skip
@@ -127,6 +128,8 @@ def possible_trunks(model: nn.Module, tape: Tape) -> list[tuple[Ref, Trunk]]:
         ref = Ref(step.index)
         if step.index > after and step.name in _MAP_MAKERS and step.results and is_cut(ref):
             found.append((ref, Trunk(model, "", tape.occurrence(step.index), (), step.name)))
+    if len(found) > 1 and len(tape.between(found[0][0], end)) > _LONG:
+        found.append(found.pop(0))
     if not found:
         raise HeadError(
             "no feature map (N, C, h, w) with more than one cell was found that the whole embedding follows from; "
