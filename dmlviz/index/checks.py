@@ -53,10 +53,13 @@ def as_float32(rows: np.ndarray, what: str, first: int = 0) -> np.ndarray:
     Raises:
         ValueError: a row holds NaN, infinity or a number beyond float32.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = np.ascontiguousarray(rows, dtype=np.float32)
-        if np.isfinite(converted.sum()) or np.isfinite(converted).all():
-            return converted
+    if rows.dtype == np.float32:
+        converted = np.ascontiguousarray(rows)
+    else:
+        with np.errstate(over="ignore"):
+            converted = np.ascontiguousarray(rows, dtype=np.float32)
+    if np.isfinite(converted).all():
+        return converted
     bad = first + np.flatnonzero(~np.isfinite(converted).all(axis=1))
     raise ValueError(
         f"{what} must be finite in float32; {named_rows(bad)} NaN, infinity or a number beyond 3.4e38. "

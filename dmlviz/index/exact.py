@@ -45,9 +45,7 @@ def some_products(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
     Returns:
         (n,) float32.
     """
-    right = rows.astype(np.float64)
-    left = np.broadcast_to(query.astype(np.float64), right.shape)
-    return np.einsum("nd,nd->n", left, right).astype(np.float32)
+    return np.einsum("d,nd->n", query[0].astype(np.float64), rows.astype(np.float64)).astype(np.float32)
 
 
 def all_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -66,7 +64,7 @@ def all_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         block = slice(start, start + _ROWS_PER_BLOCK)
         right = vectors[block].astype(np.float64)
         for number, query in enumerate(exact_queries):
-            products[number, block] = np.einsum("nd,nd->n", np.broadcast_to(query, right.shape), right)
+            products[number, block] = np.einsum("d,nd->n", query, right)
     return products
 
 

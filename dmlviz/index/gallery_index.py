@@ -1,7 +1,7 @@
 """`GalleryIndex`: the rows most similar to a query, one answer however it is asked."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -199,15 +199,14 @@ class GalleryIndex:
             )
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; give the name of a file to save the index in")
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
-            os.close(handle)
-            faiss.write_index(self._faiss, name)
-            with open(name, "rb") as written:
+            faiss.write_index(self._faiss, str(part))
+            with open(part, "rb") as written:
                 os.fsync(written.fileno())
-            os.replace(name, target)
+            os.replace(part, target)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
     @classmethod
@@ -265,7 +264,7 @@ class GalleryIndex:
 
     def _bound(self, rows: np.ndarray) -> np.ndarray:
         query_lengths = lengths(rows)
-        if query_lengths.max(initial=0.0) * self._longest > _FLOAT32_MAX:
+        if len(rows) and query_lengths.max() * self._longest > _FLOAT32_MAX:
             raise ValueError("similarities would not fit float32 (beyond 3.4e38); scale the embeddings down")
         return rounding_bound(query_lengths, self._longest, self._dim)
 

@@ -11,8 +11,8 @@ The folder holds four files and no pickle:
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,8 @@ def write_gallery(
         images_fingerprint: of the image set as it was given.
         skipped: (id in that set, name, reason) of images that could not be read.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    folder = _fresh_folder(path, "part")
     try:
-        os.chmod(folder, 0o777 & ~_umask())
         np.save(folder / _EMBEDDINGS, embeddings, allow_pickle=False)
         index.save(folder / _INDEX)
         _write_json(folder / _IMAGES, columns_of(images, path))
@@ -201,7 +200,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         os.rename(new, path)
         return
-    older = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    older = _fresh_folder(path, "old")
     os.rename(path, older / "gallery")
     try:
         os.rename(new, path)
@@ -237,7 +236,8 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _fresh_folder(path: Path, ending: str) -> Path:
+    """A new hidden folder beside a path, with the permissions that new folders have here."""
+    folder = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{ending}")
+    folder.mkdir()
+    return folder

@@ -52,6 +52,15 @@ def test_round_trip(tmp_path, embedding, images, embedder, similarity, kind_of_p
     assert opened.skipped == ()
 
 
+def test_permissions_are_those_of_any_new_file(tmp_path, embedding, images, embedder):
+    build(images, embedder, tmp_path / "g")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    assert (tmp_path / "g").stat().st_mode == (tmp_path / "folder").stat().st_mode
+    modes = {(tmp_path / "g" / name).stat().st_mode for name in FILES}
+    assert modes == {(tmp_path / "file").stat().st_mode}
+
+
 def test_in_memory_nothing_is_written(tmp_path, embedding, images, embedder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gallery = build(images, embedder, batch_size=7, workers=0)
