@@ -1,0 +1,42 @@
+"""Measure everything, print the table, and on request write it into README.md.
+
+python -m benchmarks              prints the table, several minutes
+python -m benchmarks --write      also writes it into benchmarks/README.md and results.json
+python -m benchmarks --quick      smaller sizes, for a look
+python -m benchmarks --threads 2  for NumPy, torch and FAISS alike; 1 unless said
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main() -> None:
+    """Start afresh with the number of threads asked for, which libraries read when they are loaded."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, for a look")
+    parser.add_argument("--write", action="store_true", help="write into README.md and results.json")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
+    parser.add_argument("--only", default="", help="only the parts whose name holds this, e.g. search")
+    asked = parser.parse_args()
+    if asked.write and asked.only:
+        parser.error("--write writes the whole table; leave out --only")
+    if os.environ.get("DMLVIZ_BENCHMARK") != "1":
+        threads = dict.fromkeys(_THREADS, str(asked.threads))
+        environment = {**os.environ, **threads, "DMLVIZ_BENCHMARK": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", *sys.argv[1:]], env=environment, check=False
+        )
+        sys.exit(done.returncode)
+    from benchmarks.everything import measure
+
+    measure(quick=asked.quick, into_readme=asked.write, only=asked.only)
+
+
+if __name__ == "__main__":
+    main()
