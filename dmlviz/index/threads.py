@@ -3,10 +3,12 @@
 Two facts about OpenMP shape this file. A single query over a flat index is *slower* with several threads
 than with one, because the threads mostly wait for each other. And a process forked after a threaded search
 inherits a thread team whose threads do not exist in the child: the next threaded search would wait for
-them for ever. So interactive queries run on one thread, and forked children always do.
+them for ever. So interactive queries run on one thread, and forked children always do. On macOS, where torch and
+FAISS bring an OpenMP library each and two thread teams can end the process, all searches do.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,7 +65,7 @@ def search_threads(count: int) -> Iterator[None]:
 
 
 def threads_for(queries: int) -> int:
-    """Threads a search of that many queries should use: one where it is interactive or forked."""
-    if _Process.forked or queries <= INTERACTIVE_QUERIES:
+    """Threads a search of that many queries should use: one where it is interactive, forked or on macOS."""
+    if _Process.forked or sys.platform == "darwin" or queries <= INTERACTIVE_QUERIES:
         return 1
     return int(faiss.omp_get_max_threads())

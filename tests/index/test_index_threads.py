@@ -49,6 +49,9 @@ def test_setting_is_put_back(three_threads):
 def test_interactive_queries_use_one_thread(three_threads, monkeypatch):
     assert threads_for(1) == threads_for(INTERACTIVE_QUERIES) == 1
     assert threads_for(INTERACTIVE_QUERIES + 1) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "darwin")
+        assert threads_for(1000) == 1
     index = GalleryIndex.build(np.random.default_rng(0).standard_normal((100, 4)))
     seen = []
 
