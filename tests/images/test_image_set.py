@@ -138,6 +138,8 @@ def test_the_fingerprint_tells_sets_apart():
     ]
     assert base.fingerprint not in {other.fingerprint for other in others}
     assert base.subset([0, 1, 2]).fingerprint == base.fingerprint
+    lying, standing = (ImageSet.from_arrays([np.zeros(size, np.uint8)]) for size in [(4, 6), (6, 4)])
+    assert lying.fingerprint != standing.fingerprint
 
 
 @pytest.mark.parametrize("labels", [["a"], None])

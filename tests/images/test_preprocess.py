@@ -72,6 +72,7 @@ COMPOSED = {
         ]
     ),
     "nearest": v1.Compose([v1.Resize(33, InterpolationMode.NEAREST), v1.ToTensor()]),
+    "nearest-exact": v1.Compose([v1.Resize((21, 34), InterpolationMode.NEAREST_EXACT), v1.ToTensor()]),
     "grey": v1.Compose(
         [v1.Grayscale(), v1.Resize(28), v1.CenterCrop(28), v1.ToTensor(), v1.Normalize((0.13,), (0.31,))]
     ),
