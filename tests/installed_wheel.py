@@ -32,8 +32,10 @@ for pooling in ("avg", "max"):
         sys.exit(f"the card of birds_{pooling} is empty")
     if dmlviz.demo_gallery(pooling).evaluate().precision_at_1 < 0.9:
         sys.exit(f"birds_{pooling} does not retrieve")
-if not (package / "py.typed").exists():
-    sys.exit("py.typed is missing")
+carried = ["py.typed", "cli/notebooks/01_first_look.ipynb", "cli/notebooks/02_your_own_model.ipynb"]
+carried.append("cli/jupyter/labconfig/page_config.json")
+if missing := [name for name in carried if not (package / name).is_file()]:
+    sys.exit(f"missing from the wheel: {', '.join(missing)}")
 
 script = Path(sys.executable).with_name("dmlviz")
 with tempfile.TemporaryDirectory() as folder:
