@@ -120,9 +120,7 @@ def _follow(
             notes.append("gates that look at the whole image (squeeze and excitation) are left out")
         places.update(dict.fromkeys(results, place))
         return
-    for ref in results:
-        if all(tape.value(ref).shape[axis.where : axis.where + 1] == (axis.size,) for axis in known[0][1]):
-            raise _Unknown("is not known to the arithmetic")
+    raise _Unknown("is not known to the arithmetic")
 
 
 def _is_gate(tape: Tape, ref: Ref, known: list[tuple[Ref, _Place]]) -> bool:
@@ -307,7 +305,11 @@ def _reshaping(tape: Tape, step: Step, place: _Place) -> _Place:
 def _matrix_product(tape: Tape, step: Step, place: _Place) -> _Place:
     """A matrix applied to the channels of each cell; cells themselves must stay rows of the left factor."""
     left = step.args[1] if step.name == "addmm" else step.args[0]
-    if left not in step.reads or any(axis.where == tape.value(left).ndim - 1 for axis in place):
+    if left not in step.reads:
+        raise _Unknown("mixes cells")
+    last = tape.value(left).ndim - 1
+    ahead = int(np.prod(tape.value(left).shape[:last], dtype=int))
+    if any(axis.where == last for axis in place) or (place[0].where < 0 and -place[0].where >= ahead):
         raise _Unknown("mixes cells")
     return place
 

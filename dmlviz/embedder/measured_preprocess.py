@@ -9,6 +9,7 @@ from PIL import Image
 from dmlviz.images import Preprocess, as_rgb
 
 _PROBE_SIZES = ((240, 320), (300, 200))  # (height, width)
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601
 _REPEATS = 8  # a coin flip stays unseen in 1 of 128
 
 
@@ -103,7 +104,8 @@ class MeasuredPreprocess:
         array = np.asarray(found)
         if array.ndim == 4 and array.shape[0] == 1:
             array = array[0]
-        if array.ndim != 3 or array.dtype.kind not in "fiu":
+        channels_last = array.ndim == 3 and array.shape[0] > 4 >= array.shape[2]
+        if array.ndim != 3 or array.dtype.kind not in "fiu" or channels_last:
             raise TypeError(
                 f"the preprocessing must turn a Pillow image into numbers (C, H, W), it returned "
                 f"{type(found).__name__} of shape {array.shape} and type {array.dtype}"
@@ -119,9 +121,15 @@ class MeasuredPreprocess:
         for colour in colours:
             plain = np.broadcast_to(colour.astype(np.uint8), (*_PROBE_SIZES[0], 3))
             found.append(np.median(self._run(np.ascontiguousarray(plain)), axis=(1, 2)))
-        design = np.column_stack([colours, np.ones(len(colours))])
         answers = np.array(found, dtype=np.float64)
+        if self.depth == 1:  # greys alone: on colours, the rounding of the luma blurs the fit
+            greys = (colours == colours[:, :1]).all(axis=1)
+            colours, answers = colours[greys] @ _LUMA, answers[greys]
+        design = np.column_stack([colours, np.ones(len(colours))])
         solution, *_ = np.linalg.lstsq(design, answers, rcond=None)
+        if self.depth == 1:
+            design = np.column_stack([colours[:, None] * np.ones(3), np.ones(len(colours))])  # r = g = b
+            solution = np.concatenate([solution[:1] * _LUMA[:, None], solution[1:]])
         step = np.abs(solution[:3]).sum(axis=0).min()  # output per grey level
         worst = np.inf if not step > 0 else float(np.abs(design @ solution - answers).max() / step)
         return solution[:3].T, solution[3], worst
