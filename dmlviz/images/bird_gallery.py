@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
 from dmlviz.images.bird_drawing import draw_scene
 from dmlviz.images.bird_scene import (
@@ -28,6 +27,9 @@ from dmlviz.images.bird_scene import (
 )
 from dmlviz.images.bird_species import SPLITS, Split, bird_families, family_scenes
 from dmlviz.images.image_set import ImageSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_FAMILIES: Final = 2000
 LEAST_SIZE: Final = 24
@@ -86,18 +88,24 @@ class BirdSet(ImageSet):
     def __init__(self, birds: Sequence[Bird], size: int = 96) -> None:
         self._birds = tuple(birds)
         self.size = size
-        columns: dict[str, list[Any]] = {
-            "family": [bird.family for bird in self._birds],
-            "differs_from_base": ["" if b.member == 0 else PARTS[b.member - 1] for b in self._birds],
-        }
-        for part in PARTS:
-            columns[part] = [bird.scene.species.describe(part) for bird in self._birds]
         super().__init__(
             _BirdReader(self._birds, size),
             [bird.name for bird in self._birds],
             [bird.label for bird in self._birds],
-            pd.DataFrame(columns),
         )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per image: index = id; name, label, family, the part that differs from the base, the five parts.
+
+        A fresh frame at each call: what is written to it does not reach the set.
+        """
+        frame = super().table
+        frame["family"] = [bird.family for bird in self._birds]
+        frame["differs_from_base"] = ["" if b.member == 0 else PARTS[b.member - 1] for b in self._birds]
+        for part in PARTS:
+            frame[part] = [bird.scene.species.describe(part) for bird in self._birds]
+        return frame
 
     def subset(self, ids: Sequence[int] | np.ndarray) -> BirdSet:
         """Return the chosen birds as a set of their own, renumbered 0, 1, ... in the order given."""
