@@ -1,7 +1,9 @@
 """Run somebody's model and leave it as it was."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,17 +11,32 @@ from torch import nn
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
+_lock = threading.Lock()
+_in_use: dict[int, list[Any]] = {}  # id of a module: [how many calls hold it in eval mode, its own mode]
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every part of the model in eval mode, and each part back in its own mode afterwards."""
-    modes = [(part, part.training) for part in model.modules() if part.training]
-    try:
-        for part, _ in modes:
+    """Put every part of the model in eval mode, and each part back in its own mode afterwards.
+
+    Several threads may do so at once: a part gets its mode back when the last of them has finished.
+    """
+    parts = list(model.modules())
+    with _lock:
+        for part in parts:
+            held = _in_use.setdefault(id(part), [0, part.training])
+            held[0] += 1
             part.training = False
+    try:
         yield
     finally:
-        for part, mode in modes:
-            part.training = mode
+        with _lock:
+            for part in parts:
+                held = _in_use[id(part)]
+                held[0] -= 1
+                if held[0] == 0:
+                    part.training = held[1]
+                    del _in_use[id(part)]
 
 
 @contextmanager
