@@ -115,6 +115,7 @@ def lab(tmp_path_factory):
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     }
     (home / "work").mkdir()
+    log = (home / "log").open("wb")
     server = subprocess.Popen(
         [
             sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
@@ -123,7 +124,7 @@ def lab(tmp_path_factory):
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--allow-root",
         ],
         env={**os.environ, **own, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        stdout=(home / "log").open("wb"),
+        stdout=log,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
@@ -146,6 +147,7 @@ def lab(tmp_path_factory):
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        log.close()
 
 
 def notebook(path, cells):
