@@ -37,8 +37,9 @@ def embedder_of_module(
     with torch.no_grad():
         tape = record(model, images[:1])
         _check_output(tape)
+        own = _own_embeddings(model, images)
         ref, trunk, folded = _best_cut(model, tape, images, head)
-        _check_against_model(model, trunk, folded, images, dtype)
+        _check_against_model(own, trunk, folded, images, dtype)
     geometry, why = _geometry(tape, ref)
     details = [
         f"feature map after layer '{trunk.layer}'" if trunk.layer else "feature map made inside forward"
@@ -109,12 +110,23 @@ def _feature_maps(trunk: Trunk, images: Tensor) -> Tensor:
     return maps
 
 
-def _check_against_model(
-    model: nn.Module, trunk: Trunk, folded: FoldedHead, images: Tensor, dtype: torch.dtype
-) -> None:
-    """The embedding of trunk and head, and the sum of its parts, against the model's own output."""
+def _own_embeddings(model: nn.Module, images: Tensor) -> Tensor:
     with evaluating(model):
         own = model(images).flatten(1).cpu().double()
+    if not bool(torch.isfinite(own).all()):
+        raise ValueError("the model's embeddings hold NaN or infinite values; look at its weights")
+    if bool((own == own[0]).all()):
+        raise ValueError(
+            "the model gives the same embedding for three different pictures; look at its weights (a last layer of "
+            "zeros, as torchvision's vision transformers start with, does that)"
+        )
+    return own
+
+
+def _check_against_model(
+    own: Tensor, trunk: Trunk, folded: FoldedHead, images: Tensor, dtype: torch.dtype
+) -> None:
+    """The embedding of trunk and head, and the sum of its parts, against the model's own output."""
     maps = trunk(images).cpu().double()
     ours = folded.head(maps)
     linearised = isinstance(folded.head, JacobianHead) and not folded.head.exact  # adds up by construction
