@@ -336,7 +336,7 @@ def test_embeddings_that_are_not_finite_are_refused():
     embedder = Embedder(net[:3], LinearHead("avg"), FEED)
     with pytest.raises(ValueError, match=r"images \[0, 1, 2, 3, 4\] \(of 5\) hold NaN or infinite values"):
         embedder.embed(IMAGES)
-    with pytest.raises(ValueError, match="feature maps hold NaN or infinite"):
+    with pytest.raises(ValueError, match="embeddings hold NaN or infinite values"):
         Embedder.from_module(net, FEED)
 
 
