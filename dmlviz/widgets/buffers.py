@@ -13,7 +13,7 @@ class Buffer:
     Examples:
         >>> import numpy as np
         >>> buffer = Buffer()
-        >>> buffer.floats(np.array([[1.0, 2.0]])), buffer.bytes(b"jpg"), buffer.floats(np.zeros(1))
+        >>> buffer.floats(np.array([[1.0, 2.0]])), buffer.file(b"jpg"), buffer.floats(np.zeros(1))
         ({'o': 0, 'n': 2}, {'o': 8, 'n': 3}, {'o': 12, 'n': 1})
         >>> len(buffer.taken())
         16
@@ -26,7 +26,7 @@ class Buffer:
     def __len__(self) -> int:
         return self._size
 
-    def bytes(self, content: bytes) -> Ref:
+    def file(self, content: bytes) -> Ref:
         """Add bytes as they are; returns {"o": byte offset, "n": number of bytes}."""
         start = self._size
         self._parts.append(content)
@@ -38,11 +38,11 @@ class Buffer:
 
     def floats(self, array: np.ndarray) -> Ref:
         """Add an array as little-endian float32, row-major; "n" counts its elements."""
-        return {"o": self.bytes(_little(array, "<f4"))["o"], "n": int(np.size(array))}
+        return {"o": self.file(_little(array, "<f4"))["o"], "n": int(np.size(array))}
 
     def integers(self, array: np.ndarray) -> Ref:
         """Add an int8 or int16 array, row-major; "n" counts its elements."""
-        ref = self.bytes(_little(array, f"<i{array.dtype.itemsize}"))
+        ref = self.file(_little(array, f"<i{array.dtype.itemsize}"))
         ref["n"] = int(array.size)
         return ref
 

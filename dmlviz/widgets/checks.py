@@ -21,7 +21,7 @@ class Checked(traitlets.TraitType):
     expected; the trait keeps the value it had.
     """
 
-    def __init__(self, default: Any, check: Callable[[Any, Any], Any], help: str) -> None:  # noqa: A002
+    def __init__(self, default: Any, check: Callable[[Any, Any], Any], help: str) -> None:
         super().__init__(default, allow_none=True, help=help)
         self.check = check
         self.tag(sync=True, echo_update=False)
@@ -56,9 +56,10 @@ def between(name: str, value: Any, low: float, high: float) -> float:
     """A finite number within limits."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
-    if not low <= value <= high:  # also refuses NaN
+    kept = float(value)
+    if not low <= kept <= high:  # also refuses NaN
         raise ValueError(f"{name} must lie between {low:g} and {high:g}; got {value!r}")
-    return float(value)
+    return kept
 
 
 def opacity(_: Any, value: Any) -> float:
@@ -108,7 +109,9 @@ def pin(explorer: Any, value: Any) -> list | None:
     if value is None:
         return None
     if not isinstance(value, list | tuple) or len(value) != 3:
-        raise ValueError(f'pin must be None or ["query" or "match", row, col] in pixels of the view; got {value!r}')
+        raise ValueError(
+            f'pin must be None or ["query" or "match", row, col] in pixels of the view; got {value!r}'
+        )
     side = one_of("the pin's side", ("query", "match"))(explorer, value[0])
     rows, cols = explorer._view_size(side)
     return [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _AT_WORK = threading.RLock()  # one search or forward pass at a time: page events come on another thread
 _KEPT_PICTURES = 2000
 _FROM_START = ("focus", "pin", "region", "ranked_by")  # what a new query begins anew
-_OPTIONS = ("focus", "pin", "region", "mode", "reading", "opacity", "scale", "method", "theme")
+_OPTIONS = ("focus", "pin", "region", "ranked_by", "mode", "reading", "opacity", "scale", "method", "theme")
 
 
 class Explorer(anywidget.AnyWidget):
@@ -82,17 +82,21 @@ class Explorer(anywidget.AnyWidget):
     focus = checks.Checked(1, checks.rank, "rank of the match that is shown large, 1 is best")
     pin = checks.Checked(None, checks.pin, 'None or ["query" or "match", row, col], pixels of the view')
     region = checks.Checked(None, checks.region, 'None or ["query", top, left, bottom, right], pixels')
-    ranked_by = checks.Checked(
-        "similarity", checks.ranked_by, "what ranks: " + ", ".join(checks.RANKED_BY)
-    )
+    ranked_by = checks.Checked("similarity", checks.ranked_by, "what ranks: " + ", ".join(checks.RANKED_BY))
     mode = checks.Checked("overall", checks.mode, "the maps: " + ", ".join(checks.MODES))
     reading = checks.Checked(
-        "contribution", checks.one_of("reading", checks.READINGS), "hover shows: " + ", ".join(checks.READINGS)
+        "contribution",
+        checks.one_of("reading", checks.READINGS),
+        "hover shows: " + ", ".join(checks.READINGS),
     )
     opacity = checks.Checked(0.85, checks.opacity, "of the maps, 0 to 1")
-    scale = checks.Checked("pair", checks.one_of("scale", checks.SCALES), "full colour: " + ", ".join(checks.SCALES))
+    scale = checks.Checked(
+        "pair", checks.one_of("scale", checks.SCALES), "full colour: " + ", ".join(checks.SCALES)
+    )
     method = checks.Checked("decomposition", checks.one_of("method", METHODS), "one of " + ", ".join(METHODS))
-    theme = checks.Checked("auto", checks.one_of("theme", checks.THEMES), "one of " + ", ".join(checks.THEMES))
+    theme = checks.Checked(
+        "auto", checks.one_of("theme", checks.THEMES), "one of " + ", ".join(checks.THEMES)
+    )
 
     _screen = traitlets.Dict().tag(sync=True)
     _pair = traitlets.Dict(None, allow_none=True).tag(sync=True)
@@ -139,7 +143,7 @@ class Explorer(anywidget.AnyWidget):
                 _esm=built("explorer.js").decode("utf-8"),
             )
         self._quiet = False
-        for name in ("region", *options):
+        for name in ("region", "ranked_by", *options):  # a later one may refer to an earlier one
             if name in options:
                 setattr(self, name, options[name])
         self.on_msg(self._heard)
@@ -185,7 +189,8 @@ class Explorer(anywidget.AnyWidget):
         """
         from dmlviz.widgets.page import page_html, write_page
 
-        chosen = [self.query] if queries is None else list(dict.fromkeys(checks.query_id(self, q) for q in queries))
+        asked: Iterable[Any] = [self.query] if queries is None else queries
+        chosen: list[int] = list(dict.fromkeys(checks.query_id(self, query) for query in asked))
         if not chosen:
             raise ValueError("queries is empty; give at least one id, or leave it out for the current query")
         with _AT_WORK:

@@ -62,11 +62,11 @@ def find(gallery: "Gallery", query: int, k: int, region: Region | None, method: 
     ranks = list(range(1, len(ids) + 1))
     hits: list[bool | None] = [None] * len(ids) if ranking.hits is None else [bool(h) for h in ranking.hits]
     best = _best_of_each_kind(search, ranking, len(gallery.embeddings))
-    for hit, (item, rank) in best.items():
+    for kind, (item, rank) in best.items():
         if item not in ids:
             ids.append(item)
             ranks.append(rank)
-            hits.append(hit)
+            hits.append(kind)
     why = explain_ranking(gallery, query, ids, method)
     scales = np.atleast_1d(gallery.scale(gallery.query_embedding(query), np.asarray(ids, dtype=np.int64)))
     margins: list[tuple[int, MarginMap] | None] = []

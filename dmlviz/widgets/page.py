@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import math
 import os
 import secrets
 from html import escape
@@ -31,7 +32,8 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="dmlviz">
 <title>{title}</title>
@@ -44,7 +46,7 @@ body {{ margin: 0 auto; max-width: 1560px; font: 13px/1.5 system-ui, sans-serif;
 </head>
 <body>
 <main id="dmlviz"><p id="loading">Unpacking…</p></main>
-<noscript>This page draws itself with JavaScript, which is switched off here. It loads nothing from anywhere.</noscript>
+<noscript>This page draws itself with JavaScript, which is switched off here. It loads nothing.</noscript>
 <script type="text/plain" id="dmlviz-data">{data}</script>
 <script type="text/plain" id="dmlviz-plotly">{plotly}</script>
 <script type="module">{module}</script>
@@ -84,14 +86,14 @@ class PageBuffer(Buffer):
         """Add an array as float32; these come first in the buffer."""
         return self._floats.floats(array)
 
-    def bytes(self, content: bytes) -> Ref:
+    def file(self, content: bytes) -> Ref:
         """Add bytes; their offset is known when `laid_out` has run."""
-        ref = super().bytes(content)
+        ref = super().file(content)
         self._after.append(ref)
         return ref
 
     def laid_out(self) -> tuple[int, bytes]:
-        """The number of floats, and the buffer: all first bytes of the floats, all second ones, ..., then the rest."""
+        """The number of floats, and the buffer: the floats' first bytes, their second ones, ..., then the rest."""
         size = len(self._floats)
         for ref in self._after:
             ref["o"] += size
@@ -214,14 +216,16 @@ def _page(draft: _Draft, form: str, bits: int) -> tuple[bytes, float]:
     if factors is not None:
         for item, cells in factors.cells.items():
             planes = np.stack([cells & 255, cells >> 8]).astype(np.uint8)  # low bytes first, then high ones
-            ref = buffer.bytes(planes.tobytes())
+            ref = buffer.file(planes.tobytes())
             ref.update({"rank": factors.rank, "step": factors.step})
             pictures[str(item)]["factors"] = ref
     count, data = buffer.laid_out()
     if rounded:
         error = largest_error(rounded, [why for finding in findings for why in finding.why])
         for screen in screens.values():
-            screen["rounding"] = f"cell pairs rounded to ±{_tiny(error)}; scores, sums and overall maps are exact"
+            screen["rounding"] = (
+                f"cell pairs rounded to ±{_tiny(error)}; scores, sums and overall maps are exact"
+            )
     queries = [finding.query for finding in findings]
     start = explorer.query if explorer.query in queries else queries[0]
     same = start == explorer.query and explorer.ranked_by == "similarity"
@@ -268,9 +272,12 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _tiny(value: float) -> str:
-    """A rounding error as people read it: 9e−5."""
-    figure, power = f"{value:.0e}".split("e")
-    return f"{figure}e{int(power)}".replace("-", "−")
+    """A rounding error as people read it, one figure, rounded up: 9e−5."""
+    power = math.floor(math.log10(value)) if value > 0 else 0
+    figure = math.ceil(value / 10.0**power - 1e-9)
+    if figure == 10:
+        figure, power = 1, power + 1
+    return f"{figure}e{power}".replace("-", "−")
 
 
 def _plain(value: Any) -> Any:
@@ -297,7 +304,9 @@ def write_page(path: str | PathLike[str], content: bytes) -> Path:
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of the HTML file to write")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {target.parent} does not exist; make it first, or choose another")
+        raise FileNotFoundError(
+            f"the folder {target.parent} does not exist; make it first, or choose another"
+        )
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         beside.write_bytes(content)

@@ -77,7 +77,9 @@ def _sheet(
     sheet = Image.new("RGB", (width, tile + _CAPTION + 2 * _GAP), (255, 255, 255))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(11)
-    for n, (view, values, geometry, caption) in enumerate(zip(views, maps, geometries, captions, strict=True)):
+    for n, (view, values, geometry, caption) in enumerate(
+        zip(views, maps, geometries, captions, strict=True)
+    ):
         picture = overlaid(view, values, geometry)
         picture.thumbnail((tile, tile), Image.Resampling.LANCZOS)
         left = _GAP + n * (tile + _GAP)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmlviz.embedder import CellGeometry, LocalEmbeddings, half_pixel
-from dmlviz.explanation import Decomposition
+from dmlviz.explanation import Decomposition, Side
 from dmlviz.widgets.buffers import Buffer, Ref, number
 from dmlviz.widgets.finding import Finding
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 MOST_PAIR_BYTES = 8_000_000
+HALF_PIXEL_NOTE = "cells placed by the half-pixel rule: the trunk's geometry is not known"
 
 Encode = Callable[[int], tuple[bytes, str]]
 PairsOf = Callable[[Finding, int], "Ref | None"]
@@ -116,7 +117,7 @@ def pack(
         "items": items,
         "kind": first.kind,
         "method": first.method,
-        "note": "" if first.query_geometry else "cells placed by the half-pixel rule: the trunk's geometry is not known",
+        "note": "" if first.query_geometry else HALF_PIXEL_NOTE,
         "rounding": "",
         "rankedBy": "similarity" if finding.region is None else "region",
         "region": finding.region,
@@ -173,7 +174,7 @@ def _picture(
     gallery: "Gallery",
     item: int,
     why: Decomposition,
-    side: str,
+    side: Side,
     buffer: Buffer,
     pictures: dict[str, Any],
     encode: Encode,
@@ -189,7 +190,7 @@ def _picture(
         "id": int(item),
         "name": str(gallery.images.names[item]),
         "label": None if label is None else str(label),
-        "image": buffer.bytes(content),
+        "image": buffer.file(content),
         "mime": mime,
         **placed(geometry, gallery.embedder.input_size, why.grid(side)),
         "gram": buffer.floats(gram(local)) if with_gram and local is not None else None,

@@ -154,8 +154,8 @@ def notebook(path, cells):
     """Write a notebook of code cells."""
     document = {
         "cells": [
-            {"cell_type": "code", "id": f"c{n}", "metadata": {}, "outputs": [], "execution_count": None, "source": cell}
-            for n, cell in enumerate(cells)
+            {"cell_type": "code", "id": f"c{n}", "metadata": {}, "outputs": [], "execution_count": None, "source": c}
+            for n, c in enumerate(cells)
         ],
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         "nbformat": 4,

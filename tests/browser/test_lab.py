@@ -93,7 +93,7 @@ def explorer(live):
     """The first Explorer on the page, back at the start."""
     watched, kernel = live
     kernel.run(
-        "ex.query = 1; ex.ranked_by = 'similarity'; ex.pin = None; ex.region = None; ex.focus = 1; ex.mode = 'overall'"
+        "ex.query = 1; ex.ranked_by = 'similarity'; ex.pin = ex.region = None; ex.focus = 1; ex.mode = 'overall'"
     )
     first = watched.page.get_by_test_id("explorer").first
     first.scroll_into_view_if_needed()
@@ -173,9 +173,11 @@ def test_a_region_ranks_and_the_way_back(live, explorer):
 
 
 def test_a_refused_value_is_said_on_the_page_and_undone(live, explorer):
-    watched, kernel = live
+    _, kernel = live
     kernel.run("ex.set_state({'query': 99})")
-    explorer.get_by_role("alert").filter(has_text="query must be an id of the gallery, from 0 to 59").wait_for()
+    explorer.get_by_role("alert").filter(
+        has_text="query must be an id of the gallery, from 0 to 59"
+    ).wait_for()
     assert kernel.value("ex.query") == "1"
     kernel.run("ex.set_state({'focus': 2})")
     explorer.get_by_role("alert").wait_for(state="hidden")

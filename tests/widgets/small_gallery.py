@@ -50,7 +50,9 @@ class SmallGallery:
             self._views.append((ground * (1 - shade) + shade * colour).clip(0, 255).astype(np.uint8))
         self.images = _Images(names, self._views)
         self.embeddings = np.stack([x.embedding for x in self._locals])
-        place = CellGeometry(stride=(8.0, 8.0), first=(3.5, 3.5), receptive_field=(20, 20)) if geometry else None
+        place = (
+            CellGeometry(stride=(8.0, 8.0), first=(3.5, 3.5), receptive_field=(20, 20)) if geometry else None
+        )
         self.embedder = SimpleNamespace(geometry=place, note="", name="small", dim=dim, input_size=view)
         self.searches = 0
 
