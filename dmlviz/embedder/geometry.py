@@ -98,9 +98,9 @@ class CellGeometry:
 
         The centre of a cell is the centroid of |gradient| of that cell over random images; stride and first
         centre come from two neighbouring central cells. Choose an input so large that the receptive field
-        of a central cell lies inside it. See `dmlviz.embedder.geometry_arithmetic.measured_geometry`.
+        of a central cell lies inside it. See `dmlviz.embedder.geometry_by_gradient.measured_geometry`.
         """
-        from dmlviz.embedder.geometry_arithmetic import measured_geometry
+        from dmlviz.embedder.geometry_by_gradient import measured_geometry
 
         return measured_geometry(trunk, input_size, channels=channels, samples=samples, seed=seed)
 
