@@ -41,6 +41,8 @@ export class PlotlyLayer {
   private smooth: Smooth | null = null;
   private shown = { width: 0, height: 0, theme: "" as Theme | "", limit: 0 };
   private ready = false;
+  private readonly canvas = document.createElement("canvas");
+  private pixels: ImageData | null = null;
 
   constructor(private readonly plotly: Plotly) {}
 
@@ -70,12 +72,38 @@ export class PlotlyLayer {
       this.ready = true;
     } else {
       const { shown } = this;
-      if (width !== shown.width || height !== shown.height) void this.plotly.relayout(this.element, { width, height });
-      const update: Record<string, unknown> = { z: [z] };
-      if (range !== shown.limit) Object.assign(update, { zmin: -range, zmax: range });
-      void this.plotly.restyle(this.element, update, [0]);
+      const resized = width !== shown.width || height !== shown.height;
+      if (resized) void this.plotly.relayout(this.element, { width, height });
+      if (resized || !this.repaint(range, theme)) {
+        void this.plotly.restyle(this.element, { z: [z], zmin: -range, zmax: range }, [0]);
+      }
     }
     this.shown = { width, height, theme, limit: range };
+  }
+
+  /**
+   * Swap the picture inside Plotly's own heatmap: a tenth of the time of a restyle.
+   * The trace's z are the smooth map's own lines, so they already hold the new values.
+   */
+  private repaint(range: number, theme: Theme): boolean {
+    const image = this.element.querySelector(".heatmaplayer image");
+    const trace = (this.element as any).data?.[0];
+    if (!image || !trace) return false;
+    const smooth = this.smooth!;
+    if (this.canvas.width !== smooth.cols || this.canvas.height !== smooth.rows) {
+      this.canvas.width = smooth.cols;
+      this.canvas.height = smooth.rows;
+    }
+    const context = this.canvas.getContext("2d", { willReadFrequently: true })!;
+    if (this.pixels?.width !== smooth.cols || this.pixels.height !== smooth.rows) {
+      this.pixels = context.createImageData(smooth.cols, smooth.rows);
+    }
+    paint(smooth.out, range, table(theme), this.pixels);
+    context.putImageData(this.pixels, 0, 0);
+    Object.assign(trace, { zmin: -range, zmax: range });
+    const name = image.hasAttribute("href") ? "href" : "xlink:href";
+    image.setAttribute(name, this.canvas.toDataURL());
+    return true;
   }
 
   close(): void {

@@ -51,6 +51,7 @@ export class Panel {
   private bitmap: ImageBitmap | null = null;
   private shown: { shown: Shown; theme: Theme } | null = null;
   private size = { width: 0, height: 0 };
+  private drawn: unknown[] = [];
   private drag: { row: number; col: number; x: number; y: number; moved: boolean } | null = null;
 
   constructor(readonly side: Side, private readonly events: PanelEvents, private readonly signal: AbortSignal) {
@@ -181,7 +182,11 @@ export class Panel {
   private redraw(): void {
     if (!this.shown || !this.picture) return;
     const { shown, theme } = this.shown;
-    if (this.layer) this.layer.draw(this.picture, shown.map, shown.limit, theme, this.size.width, this.size.height);
+    const { width, height } = this.size;
+    const now = [this.layer, this.picture, shown.map, shown.limit, theme, width, height];
+    if (now.every((value, n) => value === this.drawn[n])) return;
+    this.drawn = now;
+    if (this.layer) this.layer.draw(this.picture, shown.map, shown.limit, theme, width, height);
     else this.plain.draw(this.picture, shown.map, shown.limit, theme);
   }
 

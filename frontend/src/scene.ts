@@ -158,14 +158,19 @@ function pointMap(state: State, item: Item, from: Side, mix: Mix): Shown | null 
 function pointLimit(state: State, item: Item, from: Side, mix: Mix, map: Float32Array): number {
   const own = Math.max(largest(map), item.strongPeak);
   if (state.scale === "pair" || from === "match") return own;
-  let limit = own;
-  for (const each of state.screen.ranked) {
-    if (each === item || !each.hasPairs) continue;
-    const cells = each.picture.cells;
-    limit = Math.max(limit, each.strongPeak, largest(rowOf(each.pairs!, cells, mix, new Float32Array(cells))));
+  let limit = limitsOfPoints.get(mix) ?? 0;
+  if (!limit) {
+    for (const each of state.screen.ranked) {
+      if (!each.hasPairs) continue;
+      const cells = each.picture.cells;
+      limit = Math.max(limit, each.strongPeak, largest(rowOf(each.pairs!, cells, mix, new Float32Array(cells))));
+    }
+    limitsOfPoints.set(mix, limit);
   }
-  return limit;
+  return Math.max(limit, own);
 }
+
+const limitsOfPoints = new WeakMap<Mix, number>(); // a point is a new mix at every move
 
 function regionMap(item: Item, mix: Mix): Float32Array | null {
   const pairs = item.pairs;

@@ -1,10 +1,13 @@
 """The exported page in a real browser, network off: what it shows is what Python computes."""
 
+import base64
+import io
 import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dmlviz.widgets import Explorer
 
@@ -108,6 +111,24 @@ def test_hovering_either_image_draws_the_point_map_on_the_other(open_page, exact
     drawn = cells_drawn(page, other)
     assert not np.allclose(drawn, before)
     np.testing.assert_allclose(drawn, ex.why.point_map(name, *cell), atol=1e-6)
+
+
+def test_what_is_painted_is_what_is_plotted(open_page, exact):
+    page = open_page(exact).page
+    hover(page, "query", 33, 50)
+    z, href, limit = page.evaluate(
+        "() => { const plot = document.querySelector('[data-testid=match-image] .plot');"
+        " return [Array.from(plot.data[0].z, row => Array.from(row)),"
+        " plot.querySelector('.heatmaplayer image').getAttribute('href'), plot.data[0].zmax]; }"
+    )
+    z = np.array(z)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(href.split(",")[1]))).convert("RGBA"))
+    assert pixels.shape == (*z.shape, 4)
+    share = np.clip(z / limit, -1, 1)
+    np.testing.assert_allclose(pixels[..., 3], 255 * 0.92 * np.abs(share) ** 0.8, atol=5)
+    strong = share > 0.5
+    assert strong.any()
+    assert np.abs(pixels[strong][:, :3].astype(int) - [221, 73, 14]).max() <= 3
 
 
 def test_rounded_pairs_lie_as_near_as_the_page_says_and_add_up(open_page, exported, explorer):
