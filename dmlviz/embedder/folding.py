@@ -11,7 +11,8 @@ from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.head_probes import SAME, first_broken, probes_of, same_offset
 from dmlviz.embedder.jacobian import LINEARISED, JacobianHead, jacobian
 from dmlviz.embedder.linear_head import LinearHead
-from dmlviz.embedder.tape import Passage, Ref, Step, Tape
+from dmlviz.embedder.passage import Passage
+from dmlviz.embedder.tape import Ref, Step, Tape
 
 HeadMode = Literal["fold", "linearised"]
 _CPU, _DOUBLE = torch.device("cpu"), torch.float64

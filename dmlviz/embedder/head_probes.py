@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from dmlviz.embedder.jacobian import value_and_pull
-from dmlviz.embedder.tape import Passage, Ref, Step
+from dmlviz.embedder.passage import Passage
+from dmlviz.embedder.tape import Ref, Step
 
 SAME = 1e-9  # relative; probes are compared in float64
 _CPU, _DOUBLE = torch.device("cpu"), torch.float64

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.local_embeddings import LocalEmbeddings
-from dmlviz.embedder.tape import Passage
+from dmlviz.embedder.passage import Passage
 
 with warnings.catch_warnings():  # torch's own rules for forward mode are compiled in a way that it warns of
     warnings.simplefilter("ignore")
