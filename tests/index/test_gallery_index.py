@@ -40,16 +40,18 @@ def awkward_rows(seed, count, dim, kind):
         return random.standard_normal((count, dim))
     if kind == "offset":  # one large common part: similarities differ in their last digits only
         return 20 + 0.05 * random.standard_normal((count, dim))
+    if kind == "last digits":  # differences smaller than the rounding of float32
+        return 20 + 0.00002 * random.standard_normal((count, dim))
     if kind == "ties":  # few different rows, many of each
         return random.integers(-2, 3, (4, dim))[random.integers(0, 4, count)]
     if kind == "collapsed":
         return np.ones((count, dim))
-    if kind == "tiny":  # products below the smallest float32
-        return 1e-25 * random.standard_normal((count, dim))
+    if kind == "tiny":  # products near the smallest float32
+        return 1e-22 * random.standard_normal((count, dim))
     raise AssertionError(kind)
 
 
-KINDS_OF_ROWS = ("plain", "offset", "ties", "collapsed", "tiny")
+KINDS_OF_ROWS = ("plain", "offset", "last digits", "ties", "collapsed", "tiny")
 
 
 def test_hand_worked():
@@ -95,6 +97,36 @@ def test_candidates_from_faiss_equal_the_slow_twin(kind):
     slow_ids, slow_similarities = slow_search(rows, queries, 9)
     np.testing.assert_array_equal(ids, slow_ids)
     np.testing.assert_array_equal(similarities, slow_similarities)
+
+
+def near_pairs(seed, pairs, dim):
+    """Rows in pairs that differ in the last digit of every number, at random: far from all other rows."""
+    random = np.random.default_rng(seed)
+    rows = np.repeat(random.standard_normal((pairs, dim)).astype(np.float32), 2, axis=0)
+    towards = np.where(random.random(rows.shape) < 0.5, -np.inf, np.inf).astype(np.float32)
+    return np.nextafter(rows, towards)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_pair_across_the_last_rank_is_told_apart(single):
+    """FAISS alone takes the wrong one of many of these pairs for the last place."""
+    rows = near_pairs(0, 500, 64)
+    index = GalleryIndex.build(rows)
+    queries = np.random.default_rng(1).standard_normal((60, 64)).astype(np.float32)
+    exclude = np.full(60, 999)
+    table = all_products(queries, index.vectors)
+    wrong = 0
+    for k in (1, 3, 9):
+        order = np.argsort(-table, axis=1, kind="stable")
+        wrong += (np.sort(index._faiss.search(queries, k)[1]) != np.sort(order[:, :k])).any(axis=1).sum()
+        kept = np.array([line[line != 999][:k] for line in order])
+        for barred, expected in ((None, order[:, :k]), (exclude, kept)):
+            if single:
+                found = [index.search(q, k, None if barred is None else barred[:1])[0][0] for q in queries]
+            else:
+                found = index.search(queries, k, barred)[0]
+            np.testing.assert_array_equal(found, expected)
+    assert wrong > 20
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_ROWS)
