@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from dmlviz.explanation.decomposition import Decomposition, decompose_similarity, rounding_tolerance
+from dmlviz.explanation.decomposition import (
+    Decomposition,
+    Similarity,
+    decompose_similarity,
+    rounding_tolerance,
+)
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -72,7 +77,7 @@ def explain_ranking(
     embedder = gallery.embedder
     explained = []
     for score, local in zip(scores, gallery.local_embeddings_of(ids), strict=True):
-        why = decompose_similarity(query_local, local, gallery.similarity)
+        why = decompose_similarity(query_local, local, cast(Similarity, gallery.similarity))
         undefined = not np.isfinite(why.similarity)
         explained.append(
             replace(

@@ -70,7 +70,7 @@ Trial = tuple[
 
 def _best_of_own_species(gallery: "Gallery", birds: "BirdSet") -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield (query, best-ranked image of its species, the whole ranking's ids)."""
-    labels = birds.labels
+    labels = np.asarray(birds.labels)
     for query in range(len(birds)):
         order = gallery.search(query, k=len(birds)).ids
         same = order[labels[order] == labels[query]]
