@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -271,6 +272,7 @@ def test_threads_may_ask_at_once(gallery, embedder):
     def watched(images, batch_size=64):
         inside.append(1)
         most.append(len(inside))
+        time.sleep(0.001)  # lets another thread in, if it may
         result = slow(images)
         inside.pop()
         return result
