@@ -90,9 +90,9 @@ second gallery's families played no part in any choice of network or method.
 
 How to read it. A rate is the share of trials in which a map's peak lies on the right part, its mask grown by two
 pixels; in brackets the 95 % interval of a bootstrap over species. Baselines stand in the same table: *uniform* is the
-part's share of the image, the chance of a random peak; *centre* always points at the middle; *same position* points on
-the match where the pointer stood on the query; *overall map* knows the pair but not the question. "untrained" is the
-same network with random weights. Drawn birds are flat and centred: expect less on photographs.
+part's share of the image, the chance of a random peak; *centre* always points at the middle; *same position* points
+on the match where the pointer stood on the query; *overall map* knows the pair but not the question. "untrained" is
+the same network with random weights. Drawn birds are flat and centred: expect less on photographs.
 
 {chr(10).join(s + chr(10) for s in sections)}
 """
