@@ -85,12 +85,16 @@ def find(gallery: "Gallery", query: int, k: int, region: Region | None, method: 
         why=why,
         scales=[float(s) for s in scales],
         margins=margins,
-        why_no_margin=(
-            "the gallery has no labels, so there is no other kind to compare with"
-            if ranking.hits is None
-            else "the gallery has no image of the other kind to compare with"
-        ),
+        why_no_margin=_why_no_margin(gallery, ranking),
     )
+
+
+def _why_no_margin(gallery: "Gallery", ranking: "Ranking") -> str:
+    if gallery.labels is None:
+        return "the gallery has no labels, so there is no other kind to compare with"
+    if ranking.hits is None:
+        return "a label is missing here, so hits cannot be told from misses"
+    return "the gallery has no image of the other kind to compare with"
 
 
 def region_mask(gallery: "Gallery", query: int, region: Region) -> np.ndarray:

@@ -41,11 +41,13 @@ _PAGE = """<!doctype html>
 html {{ color-scheme: light dark; background: #ffffff; }}
 @media (prefers-color-scheme: dark) {{ html {{ background: #161615; }} }}
 body {{ margin: 0 auto; max-width: 1560px; font: 13px/1.5 system-ui, sans-serif; }}
+h1 {{ font-size: 17px; font-weight: 650; margin: 18px 20px 0; }}
+@media (prefers-color-scheme: dark) {{ h1 {{ color: #f0efea; }} }}
 #loading {{ padding: 24px; color: #77776f; }}
 </style>
 </head>
 <body>
-<main id="dmlviz"><p id="loading">Unpacking…</p></main>
+{heading}<main id="dmlviz"><p id="loading">Unpacking…</p></main>
 <noscript>This page draws itself with JavaScript, which is switched off here. It loads nothing.</noscript>
 <script type="text/plain" id="dmlviz-data">{data}</script>
 <script type="text/plain" id="dmlviz-plotly">{plotly}</script>
@@ -251,6 +253,7 @@ def _page(draft: _Draft, form: str, bits: int) -> tuple[bytes, float]:
     module = built("explorer.js").decode("utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
     page = _PAGE.format(
         title=escape(said),
+        heading=f"<h1>{escape(title)}</h1>\n" if title else "",
         data=base64.b64encode(packed).decode("ascii"),
         plotly=base64.b64encode(built("plotly.js.gz")).decode("ascii"),
         module=module,

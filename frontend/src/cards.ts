@@ -181,8 +181,9 @@ export class Readout {
     const { lines } = this;
     const { under, region, pair, active } = scene;
     const { similarity } = state.item.numbers;
-    const fine = digitsFor(Math.max(state.item.overallSize, 1e-9), 4, 4);
-    const finer = digitsFor(Math.max(state.item.strongPeak, 1e-9), 3, 4);
+    const least = state.screen.meta.kind === "cosine" ? 4 : 0;
+    const fine = digitsFor(Math.max(state.item.overallSize, 1e-9), 4, least);
+    const finer = digitsFor(Math.max(state.item.strongPeak, 1e-9), 3, least);
     const likeness = state.reading === "likeness" && !!state.item.query.gram;
     for (const { row } of Object.values(lines)) row.hidden = true;
     const put = (name: keyof typeof lines, value: string, label?: string) => {

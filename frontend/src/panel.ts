@@ -111,7 +111,7 @@ export class Panel {
     this.picture = picture;
     this.bitmap = null;
     const [rows, cols] = picture.view;
-    this.stage.style.setProperty("--ratio", String(cols / rows));
+    this.element.style.setProperty("--ratio", String(cols / rows));
     this.stage.style.aspectRatio = `${cols} / ${rows}`;
     this.dots.setAttribute("viewBox", `-0.5 -0.5 ${cols} ${rows}`);
     picture.bitmap.then(

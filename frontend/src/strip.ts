@@ -1,7 +1,7 @@
 // The ranking: thumbnails in rank order, each with its own map.
 
 import { h, setAttribute, setText } from "./dom";
-import { plain } from "./format";
+import { digitsFor, plain } from "./format";
 import { CanvasLayer } from "./layer";
 import type { Theme } from "./model";
 import type { Item, Screen } from "./screen";
@@ -48,7 +48,9 @@ export class Strip {
     while (this.tiles.length > ranked.length) this.tiles.pop()!.element.remove();
     while (this.tiles.length < ranked.length) this.tiles.push(this.tile(this.tiles.length + 1));
     this.list.style.setProperty("--k", String(ranked.length));
-    ranked.forEach((item, n) => this.fill(this.tiles[n], item, meta.labelled));
+    const size = Math.max(...ranked.map((item) => Math.abs(item.score ?? 0)));
+    const digits = meta.kind === "cosine" ? (size < 0.1 ? 4 : 3) : digitsFor(size, 4, 0, 4);
+    ranked.forEach((item, n) => this.fill(this.tiles[n], item, meta.labelled, digits));
     this.banner.hidden = meta.rankedBy !== "region";
     if (meta.rankedBy === "region") {
       setText(
@@ -103,13 +105,12 @@ export class Strip {
     return { element, item: null, ...parts };
   }
 
-  private fill(tile: Tile, item: Item, labelled: boolean): void {
+  private fill(tile: Tile, item: Item, labelled: boolean, digits: number): void {
     const { element } = tile;
     const hit = labelled ? item.hit : null;
     const verdict = hit === null ? "" : hit ? "hit" : "miss";
     setAttribute(element, "data-id", String(item.id));
     setAttribute(element, "data-hit", hit === null ? "" : String(hit));
-    const digits = 3;
     setText(tile.score, plain(item.score, digits));
     setText(tile.label, item.picture.label ?? item.picture.name);
     setText(tile.verdict, hit === null ? "" : hit ? "\u2713" : "\u2715");

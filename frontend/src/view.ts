@@ -11,7 +11,7 @@ import { Picker } from "./picker";
 import { loadPlotly } from "./plotly";
 import { Queries } from "./queries";
 import { compose, pictureOf, thumbnail, type Point, type State } from "./scene";
-import { Data, Screen } from "./screen";
+import { Data, Screen, type Picture } from "./screen";
 import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
@@ -176,13 +176,13 @@ export class View {
       state.resting = this.resting;
     }
     this.panels.match.show(item.picture);
-    const label = (text: string | null) => h("span", { class: "label", text: text ?? "", title: text ?? "" });
+    const label = (of: Picture) => h("span", { class: "label", text: of.label ?? of.name, title: of.name });
     const badge = item.hit === null || !screen.meta.labelled
       ? ""
       : h("span", { class: `badge ${item.hit ? "hit" : "miss"}`, text: item.hit ? "HIT" : "MISS" });
-    this.panels.query.title("query", [label(screen.query.label ?? screen.query.name)],
+    this.panels.query.title("query", [label(screen.query)],
       `Query image ${screen.query.name}. Arrow keys move the point, Enter pins it.`);
-    this.panels.match.title(`rank ${item.rank}`, [label(item.picture.label ?? item.picture.name), badge],
+    this.panels.match.title(`rank ${item.rank}`, [label(item.picture), badge],
       `Match of rank ${item.rank}, ${item.picture.name}. Arrow keys move the point, Enter pins it.`);
     this.score.draw(item, screen);
     this.margin.draw(state);

@@ -1,0 +1,89 @@
+// The arithmetic of the page against plain loops and answers worked by hand.
+// @ts-nocheck Node's own modules carry no types here
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { digitsFor, percent, plain, signed, tiny } from "../src/format";
+import { Smooth, cellOfPixel, cellsIn, columnOf, mixAt, mixedLength, rowOf } from "../src/maps";
+import { Queries } from "../src/queries";
+import { balance } from "../src/screen";
+
+const place = { view: [48, 64], grid: [6, 8], first: [3.5, 3.5], stride: [8, 8] };
+const near = (a, b, by = 1e-6) => assert.ok(Math.abs(a - b) <= by, `${a} is not ${b}`);
+
+test("numbers carry a true minus, and no sign where they round to zero", () => {
+  assert.equal(signed(-1.4194, 3), "\u22121.419");
+  assert.equal(signed(0.0004, 3), "0.000");
+  assert.equal(plain(-0.0004, 3), "0.000");
+  assert.equal(plain(null), "undefined");
+  assert.equal(percent(0.1964), "19.6\u202f%");
+  assert.equal(tiny(-6.1e-8), "6e\u22128");
+  assert.equal(digitsFor(0.0496), 4);
+});
+
+test("pixels fall on cells as the geometry says, and stay on the map", () => {
+  assert.deepEqual(cellOfPixel(place, 3.5, 11.5), [0, 1]);
+  assert.deepEqual(cellOfPixel(place, -0.5, 63.5), [-0.5, 7.5]);
+});
+
+test("between cells four are mixed, beyond the outer centres the edge is repeated", () => {
+  const { cells, weights } = mixAt([2, 2], [0.25, 0.5]);
+  assert.deepEqual(cells, [0, 1, 2, 3]);
+  assert.deepEqual(weights, [0.375, 0.375, 0.125, 0.125]);
+  const edge = mixAt([2, 2], [-0.5, 1.5]);
+  near(edge.cells.reduce((sum, cell, n) => sum + (cell === 1 ? edge.weights[n] : 0), 0), 1);
+});
+
+test("rows and columns of a pair tensor", () => {
+  const pairs = Float32Array.from([1, 2, 3, 4, 5, 6]); // two cells by three
+  const mix = { cells: [0, 1], weights: [0.5, 0.5] };
+  assert.deepEqual([...rowOf(pairs, 3, mix, new Float32Array(3))], [2.5, 3.5, 4.5]);
+  assert.deepEqual([...columnOf(pairs, 3, { cells: [0, 2], weights: [1, 1] }, new Float32Array(2))], [4, 10]);
+});
+
+test("a region takes the cells whose centres it holds, or the nearest", () => {
+  assert.deepEqual(cellsIn(place, ["query", 0, 0, 12, 12]).cells, [0, 1, 8, 9]);
+  assert.deepEqual(cellsIn(place, ["query", 13, 21, 15, 23]).cells, [10]);
+});
+
+test("the length of a mix follows from neighbouring products", () => {
+  const x = [[3, 0], [0, 4], [1, 1], [2, -1]]; // two by two cells
+  const dot = (a, b) => x[a][0] * x[b][0] + x[a][1] * x[b][1];
+  const gram = Float32Array.from([
+    dot(0, 0), dot(1, 1), dot(2, 2), dot(3, 3), dot(0, 1), 0, dot(2, 3), 0,
+    dot(0, 2), dot(1, 3), 0, 0, dot(0, 3), 0, 0, 0, 0, dot(1, 2), 0, 0,
+  ]);
+  const mix = mixAt([2, 2], [0.3, 0.6]);
+  const sum = [0, 1].map((d) => mix.weights.reduce((total, weight, n) => total + weight * x[mix.cells[n]][d], 0));
+  near(mixedLength(gram, [2, 2], mix), Math.hypot(...sum), 1e-6);
+});
+
+test("a smooth map passes through its cells and never beyond its neighbours", () => {
+  const map = Float32Array.from({ length: 48 }, (_, n) => Math.sin(7 * n));
+  const smooth = new Smooth({ ...place, view: [48, 64] }, 64);
+  smooth.draw(map);
+  assert.ok(Math.max(...smooth.out) <= Math.max(...map) + 1e-6);
+  assert.ok(Math.min(...smooth.out) >= Math.min(...map) - 1e-6);
+  const fine = new Smooth({ view: [6, 8], grid: [6, 8], first: [0, 0], stride: [1, 1] }, 8);
+  fine.draw(map);
+  near(fine.lines[0][3], map[3]);
+});
+
+test("balance makes rows and columns sum to what they should", () => {
+  const tensor = Float32Array.from([1, 2, 3, 4, 5, 6]);
+  balance(tensor, Float32Array.from([7, 14]), Float32Array.from([5, 7, 9]));
+  near(tensor[0] + tensor[1] + tensor[2], 7, 1e-5);
+  near(tensor[1] + tensor[4], 7, 1e-5);
+});
+
+test("queries are filtered, sorted and found", () => {
+  const queries = new Queries({
+    ids: null, names: ["a/x.png", "a/y.png", "b/x.png"], classes: ["a", "b"], labels: [0, 0, 1], methods: [], kind: "cosine", start: "all",
+  });
+  queries.learn({ ids: [2, 0], margins: [0.3, 0.1], similarities: [0.5, 0.9] });
+  assert.deepEqual(queries.list("misses", "", "margin"), [2, 0]);
+  assert.deepEqual(queries.list("misses", "", "similarity"), [0, 2]);
+  assert.deepEqual(queries.list("all", "a", "id"), [0, 1]);
+  assert.deepEqual(queries.list("all", "", "margin"), [2, 0, 1]);
+  assert.deepEqual(queries.search("x b"), [2]);
+  assert.deepEqual(queries.search("1")[0], 1);
+});
