@@ -1,7 +1,7 @@
 // The ranking: thumbnails in rank order, each with its own map.
 
 import { h, setAttribute, setText } from "./dom";
-import { digitsFor, plain } from "./format";
+import { digitsFor, plain, signed } from "./format";
 import { CanvasLayer } from "./layer";
 import type { Theme } from "./model";
 import type { Item, Screen } from "./screen";
@@ -23,6 +23,8 @@ interface Tile {
   item: Item | null;
 }
 
+const LEAST = 76; // pixels across, of a tile; the stylesheet's gap lies between
+const GAP = 9;
 const PHOTO = 224; // pixels across; thumbnails are smaller than that on every screen
 
 export class Strip {
@@ -40,6 +42,9 @@ export class Strip {
     this.element = h("section", { class: "ranking", "aria-label": "Ranking" }, this.banner, this.list);
     this.list.setAttribute("aria-label", "Ranking, best first");
     this.list.addEventListener("keydown", (event) => this.key(event), { signal });
+    const observer = new ResizeObserver(() => this.arrange());
+    observer.observe(this.list);
+    signal.addEventListener("abort", () => observer.disconnect());
   }
 
   /** Put a screen's items into the tiles. */
@@ -47,7 +52,7 @@ export class Strip {
     const { ranked, meta } = screen;
     while (this.tiles.length > ranked.length) this.tiles.pop()!.element.remove();
     while (this.tiles.length < ranked.length) this.tiles.push(this.tile(this.tiles.length + 1));
-    this.list.style.setProperty("--k", String(ranked.length));
+    this.arrange();
     const size = Math.max(...ranked.map((item) => Math.abs(item.score ?? 0)));
     const digits = meta.kind === "cosine" ? (size < 0.1 ? 4 : 3) : digitsFor(size, 4, 0, 4);
     ranked.forEach((item, n) => this.fill(this.tiles[n], item, meta.labelled, digits));
@@ -59,6 +64,14 @@ export class Strip {
       );
     }
     this.focused = -1;
+  }
+
+  /** As few rows as tiles of a readable size need, equally long. */
+  private arrange(): void {
+    const count = this.tiles.length;
+    const fit = Math.max(1, Math.floor((this.list.clientWidth + GAP) / (LEAST + GAP)));
+    const columns = Math.ceil(count / Math.max(1, Math.ceil(count / fit)));
+    this.list.style.setProperty("--columns", String(Math.max(1, columns)));
   }
 
   draw(focus: number, theme: Theme, mapOf: (item: Item) => { map: Float32Array; limit: number }): void {
@@ -111,7 +124,8 @@ export class Strip {
     const verdict = hit === null ? "" : hit ? "hit" : "miss";
     setAttribute(element, "data-id", String(item.id));
     setAttribute(element, "data-hit", hit === null ? "" : String(hit));
-    setText(tile.score, plain(item.score, digits));
+    const score = item.meta.region === null ? plain(item.score, digits) : signed(item.score, digits);
+    setText(tile.score, score);
     setText(tile.label, item.picture.label ?? item.picture.name);
     setText(tile.verdict, hit === null ? "" : hit ? "\u2713" : "\u2715");
     tile.verdict.hidden = hit === null;
@@ -119,7 +133,7 @@ export class Strip {
     setAttribute(
       element,
       "aria-label",
-      `rank ${item.rank}, ${[item.picture.label, verdict].filter(Boolean).join(", ") || item.picture.name}, ${plain(item.score, digits)}`,
+      `rank ${item.rank}, ${[item.picture.label, verdict].filter(Boolean).join(", ") || item.picture.name}, ${score}`,
     );
     if (tile.item?.picture === item.picture) {
       tile.item = item;

@@ -16,6 +16,8 @@ import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
 
+const PATIENCE = 15_000; // milliseconds until the page says that the kernel does not answer
+
 export class View {
   readonly root: HTMLElement;
   private readonly queries: Queries;
@@ -150,6 +152,7 @@ export class View {
     this.panels.query.show(this.screen.query);
     this.picker.show(this.screen.query.id);
     this.arrived();
+    this.say("");
     this.receivePair();
     this.soon();
   }
@@ -269,13 +272,32 @@ export class View {
   private goTo(id: number): void {
     if (id === this.screen?.query.id || !this.queries.has(id)) return;
     clearTimeout(this.waiting);
-    this.waiting = window.setTimeout(() => this.root.classList.add("waiting"), 120);
+    this.wait();
     this.put({ query: id });
+  }
+
+  /** Dim the old screen until the new one comes, and say so if none does. */
+  private wait(): void {
+    this.arrived();
+    const { signal } = this;
+    this.waiting = window.setTimeout(() => {
+      this.root.classList.add("waiting");
+      this.waiting = window.setTimeout(() => {
+        if (signal.aborted) return;
+        this.arrived();
+        this.say("No answer from the kernel yet: it is busy, or gone. What is on the screen still holds for its query.");
+      }, PATIENCE);
+    }, 120);
   }
 
   private arrived(): void {
     clearTimeout(this.waiting);
     this.root.classList.remove("waiting");
+  }
+
+  private say(text: string): void {
+    this.error.hidden = text === "";
+    setText(this.error, text);
   }
 
   private readonly frame = (): void => {
@@ -333,7 +355,7 @@ export class View {
     if (!this.live) return;
     const ranked = this.screen?.meta.rankedBy === "region";
     if (!ranked && !this.model.get("region")) return;
-    this.waiting = window.setTimeout(() => this.root.classList.add("waiting"), 120);
+    this.wait();
     this.put({ ranked_by: ranked ? "similarity" : "region" });
   }
 
@@ -423,9 +445,7 @@ export class View {
   }
 
   private complain(): void {
-    const text = this.model.get("_error")?.text ?? "";
-    this.error.hidden = text === "";
-    setText(this.error, text);
+    this.say(this.model.get("_error")?.text ?? "");
     this.saving = false;
     this.arrived();
     this.soon();

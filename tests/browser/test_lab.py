@@ -16,6 +16,7 @@ CELLS = [
     "ex = Explorer(SmallGallery(count=60, view=(96, 96), grid=(12, 12), seed=5), query=1, k=8)\n"
     "ex",
     "ey = Explorer(ex.gallery, query=2, k=8)\ney",
+    "ex",
     "naps = globals().get('naps', -1) + 1\nimport time\ntime.sleep(6 * naps)\ndone = ex.query",
 ]
 
@@ -81,7 +82,7 @@ def live(chromium, lab):
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('[data-plotly=ready]').length === 2", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('[data-plotly=ready]').length === 3", timeout=60_000)
     kernel = Kernel(work)
     yield watched, kernel
     kernel.close()
@@ -106,6 +107,15 @@ def test_two_explorers_share_one_plotly(live):
     watched, _ = live
     assert watched.page.evaluate("globalThis[Symbol.for('dmlviz.plotly.loads')]") == 1
     assert all("127.0.0.1" in url or url.startswith(("data:", "blob:")) for url in watched.requests)
+
+
+def test_two_views_of_one_explorer_follow_each_other(live, explorer):
+    watched, _ = live
+    second = watched.page.get_by_test_id("explorer").nth(2)
+    explorer.locator("[data-testid=ranked-item][data-rank='3']").click()
+    second.locator("[data-testid=ranked-item][data-rank='3'][aria-selected=true]").wait_for()
+    second.get_by_role("button", name="next query").click()
+    watched.page.wait_for_function("document.querySelector('.dmlviz h2').textContent === 'Query 2'")
 
 
 def test_hovering_sends_nothing(live, explorer):
