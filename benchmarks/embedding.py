@@ -18,9 +18,6 @@ def sets(quick: bool) -> Iterator[Duel]:
     count = 32 if quick else 96
     photographs = [random.integers(0, 256, (375, 500, 3), dtype=np.uint8) for _ in range(count)]
     yield _one("photographs of 375 × 500, resnet18", Embedder.from_torchvision("resnet18"), photographs)
-    if not quick:
-        resnet50 = Embedder.from_torchvision("resnet50")
-        yield _one("photographs of 375 × 500, resnet50", resnet50, photographs[:64])
     drawn = [image for image in birds().subset(range(320 if not quick else 64))]
     yield _one("birds of 96 × 96, shipped network", birds_embedder(), drawn)
 
