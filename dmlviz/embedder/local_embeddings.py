@@ -1,6 +1,7 @@
 """What each cell of a feature map adds to the embedding."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -65,11 +66,17 @@ class LocalEmbeddings:
         """Number of components D of the embedding."""
         return int(self.vectors.shape[2])
 
-    @property
+    @cached_property
     def embedding(self) -> np.ndarray:
         """The embedding (D,): all local embeddings plus the offset, summed in float64, dtype of the parts."""
-        total = self.vectors.sum(axis=(0, 1), dtype=np.float64) + self.offset
-        return total.astype(self.vectors.dtype)
+        total = (self.vectors.sum(axis=(0, 1), dtype=np.float64) + self.offset).astype(self.vectors.dtype)
+        total.flags.writeable = False
+        return total
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether no number in the parts is NaN or infinite."""
+        return bool(np.isfinite(self.vectors).all() and np.isfinite(self.offset).all())
 
     @property
     def norms(self) -> np.ndarray:

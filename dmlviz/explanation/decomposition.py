@@ -233,7 +233,7 @@ def decompose_similarity(
             f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
         )
     for name, side in (("query", query), ("gallery", gallery)):
-        if not (np.isfinite(side.vectors).all() and np.isfinite(side.offset).all()):
+        if not side.finite:
             raise ValueError(
                 f"the {name}'s local embeddings must be finite; got NaN or infinity. Look at the image and at "
                 "the network's output for it"
@@ -264,8 +264,8 @@ def decompose_similarity(
         pairs = xq @ (xg * dtype.type(scale)).T
     return Decomposition(
         contributions=pairs.reshape(*query.grid, *gallery.grid),
-        query_offset=(query.vectors @ (scale * gallery.offset.astype(np.float64))).astype(dtype),
-        gallery_offset=(gallery.vectors @ (scale * query.offset.astype(np.float64))).astype(dtype),
+        query_offset=(xq @ (dtype.type(scale) * gallery.offset)).reshape(query.grid),
+        gallery_offset=(xg @ (dtype.type(scale) * query.offset)).reshape(gallery.grid),
         constant=scale * float(query.offset.astype(np.float64) @ gallery.offset.astype(np.float64)),
         similarity=score,
         kind=similarity,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmlviz.images import ImageSet
-from dmlviz.images.readers import FileReader, SubsetReader
+from dmlviz.images.readers import FileReader
 
 _NAMED = 3
 
@@ -23,7 +23,7 @@ def columns_of(images: ImageSet, gallery: Path) -> dict[str, Any]:
             that both may be moved together.
     """
     table = images.table.drop(columns=["name", "label"], errors="ignore")
-    files = files_of(images)
+    files = images.files
     return {
         "names": list(images.names),
         "labels": None if images.labels is None else [str(label) for label in images.labels],
@@ -75,18 +75,6 @@ def images_of(stored: dict[str, Any], gallery: Path) -> ImageSet:
         )
     table = pd.DataFrame(stored["columns"], index=range(len(names))) if stored["columns"] else None
     return ImageSet(FileReader(tuple(files), names), names, labels, table)
-
-
-def files_of(images: ImageSet) -> tuple[Path, ...] | None:
-    """The file of each image, absolute; None for a set that is not made of files."""
-    reader = images._read
-    chosen = np.arange(len(images))
-    while isinstance(reader, SubsetReader):
-        chosen = reader.ids[chosen]
-        reader = reader.read
-    if not isinstance(reader, FileReader):
-        return None
-    return tuple(reader.paths[i].absolute() for i in chosen)
 
 
 def _relative(file: Path, gallery: Path) -> str | None:
