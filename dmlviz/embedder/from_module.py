@@ -130,7 +130,7 @@ def _check_against_model(
     maps = trunk(images).cpu().double()
     ours = folded.head(maps)
     linearised = isinstance(folded.head, JacobianHead) and not folded.head.exact  # adds up by construction
-    summed = ours[0] if linearised else torch.from_numpy(folded.head.local_embeddings(maps[0]).embedding)
+    summed = ours[0] if linearised else torch.tensor(folded.head.local_embeddings(maps[0]).embedding)
     if folded.normalised:
         own = own / own.norm(dim=1, keepdim=True)
         ours, summed = ours / ours.norm(dim=1, keepdim=True), summed / summed.norm()

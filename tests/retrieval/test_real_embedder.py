@@ -122,17 +122,18 @@ def test_changed_weights_are_another_embedder(tmp_path, images):
         Gallery.open(tmp_path / "g", Embedder.from_module(model, preprocess), images)
 
 
-def test_dead_network_is_told_not_ranked(images):
+def test_a_picture_without_a_signal_is_told_not_ranked(images):
     from dmlviz.embedder import Embedder
 
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    nn.init.zeros_(model[0].weight)
-    nn.init.zeros_(model[0].bias)
-    black = ImageSet.from_arrays([*images, np.zeros((8, 12, 3), np.uint8)])
-    with pytest.warns(UserWarning, match=r"\(31 in all\) has length zero"):
-        gallery = Gallery.build(
-            black, Embedder.from_module(model, Preprocess.stretch((16, 24))), progress=False
-        )
-    assert len(gallery.unranked) == 31
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=4, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    nn.init.uniform_(model[0].weight)
+    with_black = ImageSet.from_arrays([*images, np.zeros((8, 12, 3), np.uint8)])
+    plain = Preprocess.stretch((16, 24), mean=(0, 0, 0), std=(1, 1, 1))
+    with pytest.warns(UserWarning, match="has length zero"):
+        gallery = Gallery.build(with_black, Embedder.from_module(model, plain), progress=False)
+    assert gallery.unranked == (len(images),)
     with pytest.raises(ValueError, match="length zero"):
-        gallery.search(0)
+        gallery.search(len(images))
+    assert len(images) not in gallery.search(0, k=len(with_black)).ids
