@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dmlviz.explanation import Decomposition
 from dmlviz.widgets.assets import built
 from dmlviz.widgets.buffers import Buffer, Ref
 from dmlviz.widgets.finding import Finding, find
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dmlviz.widgets.explorer import Explorer
 
 MOST_BYTES, MOST_BYTES_PER_QUERY = 2_000_000, 200_000
+QUALITIES = (82, 66, 50)
 NEEDS_KERNEL = "this needs the notebook: a saved page has no kernel to search with"
 _TRAITS = ("k", "mode", "reading", "opacity", "scale", "method", "theme")
 
@@ -123,34 +125,46 @@ def page_html(explorer: "Explorer", queries: list[int], title: str | None) -> by
     ]
     whys = [why for finding in findings for why in finding.why]
     ceiling = max(MOST_BYTES, MOST_BYTES_PER_QUERY * len(queries))
+    smallest = b""
+    for quality in QUALITIES:  # of the images; the numbers do not depend on it
+        content, fits = _finest_page(_Draft(explorer, findings, title, quality), whys, ceiling)
+        if fits:
+            return content
+        smallest = content if not smallest or len(content) < len(smallest) else smallest
+    return smallest
+
+
+def _finest_page(draft: "_Draft", whys: list[Decomposition], ceiling: int) -> tuple[bytes, bool]:
+    """The page with the most exact pair tensors that fit, or the smallest one, and whether it fits."""
     values = sum(why.contributions.size for why in whys)
-    draft = _Draft(explorer, findings, title)
     for form, size in (("f32", 4), ("i16", 2)):
         if values * size < ceiling:
             content, _ = draft.page(form)
             if len(content) <= ceiling:
-                return content
+                return content, True
     tried = [draft.page("i8")] if values < ceiling else []
     if all(why.query_local is not None and why.gallery_local is not None for why in whys):
         tried += _finest_factors(draft, ceiling)
     tried = tried or [draft.page("i8")]
     fitting = [each for each in tried if len(each[0]) <= ceiling]
     if fitting:
-        return min(fitting, key=lambda each: each[1])[0]
-    return min((content for content, _ in tried), key=len)
+        return min(fitting, key=lambda each: each[1])[0], True
+    return min((content for content, _ in tried), key=len), False
 
 
 class _Draft:
     """One page in whatever form its pair tensors take; what all forms share is made once."""
 
-    def __init__(self, explorer: "Explorer", findings: list[Finding], title: str | None) -> None:
-        self.explorer, self.findings, self.title = explorer, findings, title
+    def __init__(
+        self, explorer: "Explorer", findings: list[Finding], title: str | None, quality: int = QUALITIES[0]
+    ) -> None:
+        self.explorer, self.findings, self.title, self.quality = explorer, findings, title, quality
         self._files: dict[int, tuple[bytes, str]] = {}
 
     def encode(self, item: int) -> tuple[bytes, str]:
         """An image's file."""
         if item not in self._files:
-            self._files[item] = encode_small(self.explorer.gallery.view(item))
+            self._files[item] = encode_small(self.explorer.gallery.view(item), self.quality)
         return self._files[item]
 
     def page(self, form: str, bits: int = 8) -> tuple[bytes, float]:

@@ -205,3 +205,22 @@ def test_more_bits_lie_nearer():
 def test_vectors_of_no_length_are_kept_as_zeros():
     factors = factors_of({0: np.zeros((2, 2, 3))})
     np.testing.assert_array_equal(factors.pairs(0, 0, 1.0), np.zeros((4, 4), np.float32))
+
+
+def test_ten_queries_of_the_demo_take_two_megabytes_at_most(tmp_path):
+    from dmlviz.retrieval import demo_gallery
+
+    gallery = demo_gallery()
+    explorer = Explorer(gallery)
+    missed = [int(query) for query in gallery.failures()["query"][:7]]
+    queries = list(dict.fromkeys([*missed, 3, 195, 500, 501, 502]))[:10]
+    path = explorer.to_html(tmp_path / "ten.html", queries=queries)
+    assert path.stat().st_size <= 2_000_000
+    payload, data = unpacked(path.read_text("utf-8"))
+    screen = payload["screens"][str(explorer.query)]
+    item, why = screen["items"][0], explorer.why
+    assert item["numbers"]["addsUp"] is True
+    stored = np.frombuffer(data, "<f4", count=item["query"]["n"], offset=item["query"]["o"])
+    np.testing.assert_array_equal(stored, why.overall_map("query").reshape(-1))
+    said = float(re.search(r"±([\d.e−]+);", screen["rounding"])[1].replace("−", "-"))
+    assert said <= 0.05 * float(np.abs(why.contributions).max())  # a twentieth of the strongest pair
