@@ -316,6 +316,6 @@ class Explorer(anywidget.AnyWidget):
 
 
 def _caption(finding: Finding, n: int) -> str:
-    verdict = {True: " hit", False: " miss", None: ""}[finding.hits[n]]
+    verdict = {True: ", hit", False: ", miss", None: ""}[finding.hits[n]]
     score = float(np.asarray(finding.ranking.similarities)[n])
     return f"{n + 1}: {score:.3f}{verdict}"

@@ -122,7 +122,8 @@ def test_hovering_sends_nothing(live, explorer):
     watched, _ = live
     page = watched.page
     page.evaluate(
-        "() => { window.hovers = 0; document.addEventListener('dmlviz:hover', () => hovers++); }",
+        "() => { window.hovers = [];"
+        " document.addEventListener('dmlviz:hover', e => hovers.push(e.detail.milliseconds)); }",
     )
     box = explorer.get_by_test_id("query-image").bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
@@ -133,7 +134,9 @@ def test_hovering_sends_nothing(live, explorer):
         page.wait_for_timeout(16)
     page.wait_for_timeout(500)
     after = [frame for frame in watched.frames if "comm_" in str(frame[1])]
-    assert page.evaluate("hovers") >= 20
+    times = sorted(page.evaluate("hovers"))
+    print(f"hover in JupyterLab: median {times[len(times) // 2]:.1f} ms, longest {times[-1]:.1f} ms")
+    assert len(times) >= 20
     assert len(after) == len(before)
 
 
