@@ -4,6 +4,7 @@ import { MarginCard, Readout, ScoreCard } from "./cards";
 import { Controls } from "./controls";
 import { h, onceAFrame, setText } from "./dom";
 import { Help } from "./help";
+import { onKeys } from "./keys";
 import { cellOfPixel, nearestCell, peakOf, pixelOfCell } from "./maps";
 import type { GalleryMeta, Mode, Model, Reading, Region, Scale, Side, Theme } from "./model";
 import { Panel } from "./panel";
@@ -372,44 +373,6 @@ export class View {
     this.soon();
   }
 
-  private key(event: KeyboardEvent): void {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const typing = event.target instanceof HTMLInputElement && event.target.type === "text";
-    if (typing) return;
-    const { model } = this;
-    const flip = (name: string, one: string, two: string) => this.put({ [name]: model.get(name) === one ? two : one });
-    const opacity = (by: number) => this.put({ opacity: Math.round(20 * Math.min(1, Math.max(0, model.get("opacity") + by))) / 20 });
-    const focus = (by: number) => {
-      const most = this.screen?.ranked.length ?? 1;
-      this.put({ focus: Math.min(most, Math.max(1, model.get("focus") + by)) });
-    };
-    const native = (event.target as HTMLElement).matches("select, input");
-    const acts: Record<string, () => void> = {
-      "[": () => this.picker.go(-1),
-      "]": () => this.picker.go(1),
-      r: () => this.picker.random(),
-      "/": () => this.picker.focusSearch(),
-      "1": () => this.put({ mode: "overall" }),
-      "2": () => this.put({ mode: "point" }),
-      "3": () => this.state()?.item.margin && this.put({ mode: "margin" }),
-      l: () => flip("reading", "contribution", "likeness"),
-      s: () => flip("scale", "pair", "ranking"),
-      "-": () => opacity(-0.1),
-      "=": () => opacity(0.1),
-      "+": () => opacity(0.1),
-      g: () => this.rankByRegion(),
-      o: () => this.root.classList.add("untouched"),
-      "?": () => this.help.toggle(),
-      Escape: () => (this.help.element.open ? this.help.element.close() : this.letGo()),
-      ...(native ? {} : { ArrowRight: () => focus(1), ArrowLeft: () => focus(-1) }),
-    };
-    const act = acts[event.key];
-    if (!act) return;
-    act();
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
   private listen(): void {
     const { model, root, signal } = this;
     this.soonMaps = onceAFrame(this.frame, signal);
@@ -431,9 +394,18 @@ export class View {
       this.screen?.close();
       root.remove();
     });
-    root.addEventListener("keydown", (event) => this.key(event), { signal });
-    root.addEventListener("keyup", (event) => event.key === "o" && root.classList.remove("untouched"), { signal });
-    root.addEventListener("focusout", () => root.classList.remove("untouched"), { signal });
+    onKeys(root, {
+      get: (name) => model.get(name),
+      put: (values) => this.put(values),
+      go: (by) => this.picker.go(by),
+      random: () => this.picker.random(),
+      search: () => this.picker.focusSearch(),
+      ranks: () => this.screen?.ranked.length ?? 1,
+      hasMargin: () => !!this.state()?.item.margin,
+      rankByRegion: () => this.rankByRegion(),
+      help: () => this.help.toggle(),
+      escape: () => (this.help.element.open ? this.help.element.close() : this.letGo()),
+    }, signal);
     watchTheme(() => this.retheme(), signal);
     requestAnimationFrame(() => !signal.aborted && this.retheme()); // now it is in the page and sees its background
   }
