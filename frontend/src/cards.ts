@@ -160,7 +160,7 @@ export class Readout {
     margin: line("of the margin"),
     share: line("share of the score"),
     cell: line("cell"),
-    partner: line("strongest partner"),
+    partner: line("peak"),
     pair: line("with the cell under the cursor"),
   };
   private readonly hint = h("p", { class: "hint" });
@@ -202,7 +202,7 @@ export class Readout {
       if (under.partner) {
         const value = likeness ? plain(under.partner.value) : signed(under.partner.value, finer);
         const [row, col] = under.partner.cell;
-        put("partner", `${value} \u00b7 row ${row}, col ${col}`, likeness ? "most alike" : "strongest");
+        put("partner", `${value} \u00b7 row ${row}, col ${col}`, likeness ? "most alike" : "peak");
       }
       if (pair) put("pair", likeness ? plain(pair.value) : signed(pair.value, finer), `with row ${pair.cell[0]}, col ${pair.cell[1]}`);
       speech = `${under.side}, row ${under.cell[0]}, column ${under.cell[1]}: contribution ${signed(under.contribution, fine)}`;
