@@ -68,7 +68,10 @@ class BirdNet(nn.Module):
         Returns:
             (N, 64) float embeddings, not normalised.
         """
-        cells = self.trunk(images)
+        return self.embed_cells(self.trunk(images))
+
+    def embed_cells(self, cells: Tensor) -> Tensor:
+        """Pool feature maps (N, 128, h, w) over their cells and embed them: (N, 64), not normalised."""
         pooled = cells.mean((2, 3)) if self.pooling == "avg" else cells.amax((2, 3))
         embedded: Tensor = self.linear(pooled)
         return embedded

@@ -43,26 +43,25 @@ def export_birds(
     seconds: float,
     held_out: dict[str, int] | None = None,
 ) -> Path:
-    """Fold, halve, measure and write a trained network.
+    """Fold, round to float16, measure and write a trained network.
 
     Args:
-        net: The trained network, batch normalisations still in it.
+        net: The trained network, folded or not.
         untrained: The same network before its first step.
         folder: Where ``birds_{pooling}.safetensors`` and ``birds_{pooling}.json`` go.
         recipe: The options of the training run, for the card.
         losses: The loss of every step.
-        seconds: Wall-clock time of all steps.
+        seconds: Processor time of all steps.
         held_out: families, per_class and seed of the gallery the card reports on; the default gallery if None.
 
     Returns:
         The path of the weights.
     """
     where = HELD_OUT if held_out is None else held_out
-    folded = fold_batch_norms(net)
+    folded = rounded(net if net.folded else fold_batch_norms(net))  # what readers will have
     halves = {name: value.half().contiguous() for name, value in folded.state_dict().items()}
     path = folder / f"birds_{net.pooling}.safetensors"
     path.write_bytes(save(halves, metadata={"pooling": net.pooling}))
-    folded.load_state_dict({name: value.float() for name, value in halves.items()})  # what readers will have
     images, labels = held_out_images(**where)
     card = {
         "name": path.stem,
@@ -79,7 +78,7 @@ def export_birds(
         "command": f"python -m dmlviz.learning.train_birds --pooling {net.pooling} --out DIR",
         "recipe": recipe,
         "images_seen": len(losses) * recipe["classes"] * recipe["per_class"],
-        "minutes": round(seconds / 60.0, 2),
+        "processor_minutes": round(seconds / 60.0, 1),
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
@@ -98,6 +97,13 @@ def export_birds(
     }
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def rounded(net: BirdNet) -> BirdNet:
+    """Return a copy of a folded network, in eval mode, with every weight rounded to float16 and kept in float32."""
+    copied = BirdNet(net.pooling, folded=True).eval()
+    copied.load_state_dict({name: value.half().float() for name, value in net.state_dict().items()})
+    return copied
 
 
 def held_out_images(families: int, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

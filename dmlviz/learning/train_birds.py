@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling, images_to_input
+from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling, fold_batch_norms, images_to_input
 from dmlviz.learning.bird_batches import BirdBatches
-from dmlviz.learning.bird_export import export_birds
+from dmlviz.learning.bird_export import export_birds, rounded
 from dmlviz.learning.multi_similarity import multi_similarity_loss
 
 SAVE_EVERY: Final = 100
@@ -44,6 +44,9 @@ class BirdRecipe:
         learning_rate: Highest learning rate, reached after the warm-up; a half cosine then takes it to zero.
         weight_decay: AdamW's.
         warm_up: Steps over which the learning rate rises.
+        polish_steps: Steps after that on the folded network, as it will be shipped: without batch normalisation,
+            with a fresh optimiser and a second, lower rise and fall of the learning rate.
+        polish_rate: Highest learning rate of these steps.
         precision: "bfloat16" for convolutions in bfloat16 (about half the time on processors that have it) or
             "float32". The weights are float32 either way.
     """
@@ -58,6 +61,8 @@ class BirdRecipe:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     warm_up: int = 40
+    polish_steps: int = 1200
+    polish_rate: float = 1e-3
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
     def __post_init__(self) -> None:
@@ -68,6 +73,8 @@ class BirdRecipe:
         for name in ("steps", "families", "classes", "per_class"):
             if getattr(self, name) < 1:
                 raise ValueError(f"A training run needs {name} of at least 1; got {getattr(self, name)}.")
+        if self.polish_steps < 0:
+            raise ValueError(f"polish_steps is 0 or more; got {self.polish_steps}.")
         if self.seed < 0:
             raise ValueError(f"The seed is a non-negative integer; got {self.seed}.")
         if self.classes % 4 or self.families < self.classes // 4:
@@ -76,12 +83,20 @@ class BirdRecipe:
                 f"least classes / 4; got classes={self.classes}, families={self.families}."
             )
 
+    @property
+    def all_steps(self) -> int:
+        """Steps of both stages together."""
+        return self.steps + self.polish_steps
+
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, from 0."""
-        if step < self.warm_up:
-            return self.learning_rate * (step + 1) / self.warm_up
-        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
-        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+        highest, of, length = self.learning_rate, step, self.steps
+        if step >= self.steps:
+            highest, of, length = self.polish_rate, step - self.steps, self.polish_steps
+        if of < self.warm_up:
+            return highest * (of + 1) / self.warm_up
+        done = (of - self.warm_up) / max(1, length - self.warm_up)
+        return highest * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def first_network(recipe: BirdRecipe) -> BirdNet:
@@ -121,8 +136,10 @@ def train_birds_embedder(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(recipe, folder / f"birds_{recipe.pooling}.checkpoint")
     run.resume()
-    stop = recipe.steps if until is None else min(until, recipe.steps)
-    bar = tqdm(total=recipe.steps, initial=run.step, desc=f"birds, {recipe.pooling}", disable=not progress)
+    stop = recipe.all_steps if until is None else min(until, recipe.all_steps)
+    bar = tqdm(
+        total=recipe.all_steps, initial=run.step, desc=f"birds, {recipe.pooling}", disable=not progress
+    )
     try:
         while run.step < stop:
             loss = run.advance()
@@ -133,13 +150,13 @@ def train_birds_embedder(
     except KeyboardInterrupt:
         run.save()
         print(
-            f"Stopped after {run.step} of {recipe.steps} steps; the same command goes on from there.",
+            f"Stopped after {run.step} of {recipe.all_steps} steps; the same command goes on from there.",
             file=sys.stderr,
         )
         raise
     finally:
         bar.close()
-    if run.step < recipe.steps:
+    if run.step < recipe.all_steps:
         run.save()
         return None
     path = export_birds(
@@ -165,30 +182,40 @@ class _Run:
         self.batches = BirdBatches.of(
             recipe.families, recipe.seed, recipe.classes, recipe.per_class, recipe.harder_from
         )
-        self.net = first_network(recipe).to(memory_format=torch.channels_last).train()
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
         self.step = 0
         self.losses: list[float] = []
         self.seconds = 0.0
+        self._take(first_network(recipe), recipe.learning_rate)
+
+    def _take(self, net: BirdNet, rate: float) -> None:
+        """Train this network from now on, with a fresh optimiser."""
+        self.net = net.to(memory_format=torch.channels_last).train()
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=rate, weight_decay=self.recipe.weight_decay
+        )
+
+    def _begin_polish(self) -> None:
+        """Go over to the folded network, rounded to what float16 can hold."""
+        self._take(rounded(fold_batch_norms(self.net)), self.recipe.polish_rate)
 
     def advance(self) -> float:
         """Make one step and return its loss."""
-        began = time.perf_counter()
+        began = time.process_time()
+        if self.step == self.recipe.steps:
+            self._begin_polish()
         images, labels = self.batches.batch(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step)
         pixels: Tensor = images_to_input(images).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            embeddings = self.net(pixels)
-        loss = multi_similarity_loss(embeddings.float(), torch.from_numpy(labels))
+            cells = self.net.trunk(pixels)
+        loss = multi_similarity_loss(self.net.embed_cells(cells.float()), torch.from_numpy(labels))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.step += 1
         self.losses.append(float(loss.detach()))
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.process_time() - began
         return self.losses[-1]
 
     def save(self) -> None:
@@ -219,6 +246,8 @@ class _Run:
                 f"{self.path} is the checkpoint of another recipe ({state['recipe']}). Give the same options to go "
                 "on with it, another folder to start afresh, or delete it."
             )
+        if len(state["losses"]) > self.recipe.steps:
+            self._begin_polish()
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.losses = state["losses"]
@@ -236,6 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="folder for the weights, their card and the checkpoint")
     parser.add_argument("--seed", type=int, default=BirdRecipe.seed)
     parser.add_argument("--steps", type=int, default=BirdRecipe.steps)
+    parser.add_argument("--polish-steps", type=int, default=BirdRecipe.polish_steps)
     parser.add_argument("--families", type=int, default=BirdRecipe.families)
     parser.add_argument("--learning-rate", type=float, default=BirdRecipe.learning_rate)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default=BirdRecipe.precision)

