@@ -1,6 +1,7 @@
 """The recipe of the shipped embedders: ``python -m dmlviz.learning.train_birds --pooling avg --out DIR``.
 
-One command, one seed, one network. Ctrl-C keeps what is done; the same command goes on from there.
+One command, one seed, one network. Ctrl-C keeps what is done; the same command goes on from there. About 13 minutes
+with two threads on two quiet cores, 20 with one. Leave OMP_WAIT_POLICY unset: "passive" made a step ten times slower.
 """
 
 from __future__ import annotations
