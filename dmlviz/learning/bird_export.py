@@ -26,6 +26,7 @@ from dmlviz.embedder.birdnet import (
 )
 from dmlviz.images.bird_drawing import draw_scene
 from dmlviz.images.bird_species import bird_families, family_scenes
+from dmlviz.learning.bird_head import fit_linear
 
 HELD_OUT: Final = {"families": 8, "per_class": 20, "seed": 0}
 """The gallery of held-out species that cards report on: the default one."""
@@ -59,6 +60,9 @@ def export_birds(
     """
     where = HELD_OUT if held_out is None else held_out
     folded = rounded(net if net.folded else fold_batch_norms(net))  # what readers will have
+    if recipe["head_families"]:
+        fit_linear(folded, recipe["head_families"], recipe["head_per_class"], recipe["seed"] + 1)
+        folded = rounded(folded)
     halves = {name: value.half().contiguous() for name, value in folded.state_dict().items()}
     path = folder / f"birds_{net.pooling}.safetensors"
     path.write_bytes(save(halves, metadata={"pooling": net.pooling}))

@@ -48,6 +48,9 @@ class BirdRecipe:
         polish_steps: Steps after that on the folded network, as it will be shipped: without batch normalisation,
             with a fresh optimiser and a second, lower rise and fall of the learning rate.
         polish_rate: Highest learning rate of these steps.
+        head_families: Families of other training species on which the linear map is fitted once more at the end,
+            in closed form; 0 keeps the map that the steps found.
+        head_per_class: Images of each of these species.
         precision: "bfloat16" for convolutions in bfloat16 (about half the time on processors that have it) or
             "float32". The weights are float32 either way.
     """
@@ -64,6 +67,8 @@ class BirdRecipe:
     warm_up: int = 40
     polish_steps: int = 1200
     polish_rate: float = 1e-3
+    head_families: int = 60
+    head_per_class: int = 20
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
     def __post_init__(self) -> None:
@@ -74,8 +79,9 @@ class BirdRecipe:
         for name in ("steps", "families", "classes", "per_class"):
             if getattr(self, name) < 1:
                 raise ValueError(f"A training run needs {name} of at least 1; got {getattr(self, name)}.")
-        if self.polish_steps < 0:
-            raise ValueError(f"polish_steps is 0 or more; got {self.polish_steps}.")
+        for name in ("polish_steps", "head_families"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is 0 or more; got {getattr(self, name)}.")
         if self.seed < 0:
             raise ValueError(f"The seed is a non-negative integer; got {self.seed}.")
         if self.classes % 4 or self.families < self.classes // 4:

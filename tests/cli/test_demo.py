@@ -166,6 +166,7 @@ def test_the_notebook_opens_on_loopback_and_ctrl_c_stops_it(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         address = ""
@@ -185,9 +186,18 @@ def test_the_notebook_opens_on_loopback_and_ctrl_c_stops_it(tmp_path):
         assert listening_addresses(port) == {"127.0.0.1"}
     finally:
         server.send_signal(signal.SIGINT)
-        rest = server.communicate(timeout=20)[0]
+        try:
+            rest = server.communicate(timeout=60)[0]
+        finally:
+            server.kill()
+            server.communicate()
     assert server.returncode == 0, rest
     assert "Traceback" not in rest
+
+
+def heed_ctrl_c():
+    """A shell that starts the tests in the background has them ignore Ctrl-C, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def fetch(url, within):

@@ -14,8 +14,9 @@ from dmlviz.learning import train_birds as recipe_module
 from dmlviz.learning.bird_export import recall_at
 
 TINY = BirdRecipe(
-    steps=5, polish_steps=3, families=2, classes=4, per_class=2, warm_up=2, precision="float32", seed=1
-)
+    steps=5, polish_steps=3, families=2, classes=4, per_class=2, warm_up=2, precision="float32", seed=1,
+    head_families=2, head_per_class=3,
+)  # fmt: skip
 LITTLE = {"families": 1, "per_class": 2, "seed": 0}
 
 
@@ -130,6 +131,7 @@ def test_a_run_without_the_second_stage_ends_after_the_first(tmp_path):
         ({"precision": "float16"}, "'bfloat16' or 'float32'; got 'float16'"),
         ({"steps": 0}, "steps of at least 1; got 0"),
         ({"polish_steps": -1}, "polish_steps is 0 or more; got -1"),
+        ({"head_families": -1}, "head_families is 0 or more; got -1"),
         ({"seed": -1}, "non-negative integer; got -1"),
         ({"classes": 6}, "classes must be a multiple of 4"),
         ({"families": 1}, "at least classes / 4"),
