@@ -50,7 +50,7 @@ def measure(
     gallery = dv.Gallery.build(birds, embedder, progress=False)
     result = gallery.evaluate()
     return {
-        "recall": {k: float(v) for k, v in result.recall_at.items()},
+        "recall": {k: float(v) for k, v in result.recall.items()},
         "sibling": margin_pointing(gallery, birds, "sibling"),
         "swapped": margin_pointing(gallery, birds, "swapped"),
         "transfer": part_transfer(gallery, birds),
