@@ -97,10 +97,11 @@ def page(sections: list[str]) -> str:
     versions = f"dmlviz {dv.__version__}, torch {torch.__version__.split('+')[0]}, numpy {np.__version__}"
     return f"""# Evidence: are the maps right where the truth is known?
 
-Written by `python -m benchmarks.evidence`
-({versions}). The birds are drawn, so it is known which part covers
-which pixel, and in which one part two sibling species differ. Species of both galleries were never seen in training; the
-second gallery's families played no part in any choice of network or method.
+Written by `python -m benchmarks.evidence` ({versions}).
+
+The birds are drawn, so it is known which part covers which pixel, and in which one part two sibling species differ.
+Species of both galleries were never seen in training; the second gallery's families played no part in any choice of
+network or method.
 
 How to read it. A rate is the share of trials in which a map's peak lies on the right part, its mask grown by two
 pixels; in brackets the 95 % interval of a bootstrap over species. Baselines stand in the same table: *uniform* is the
