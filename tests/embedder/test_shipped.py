@@ -34,7 +34,7 @@ def shipped(request, pictures):
 def test_recall_on_species_never_seen(shipped, flock):
     pooling, _, embeddings = shipped
     found = recall_at(embeddings, flock.labels)
-    assert found[1] >= 0.92
+    assert found[1] >= 0.95
     card = birds_card(pooling)["held_out"]["recall"]
     assert {f"@{k}": share for k, share in found.items()} == pytest.approx(card, abs=0.004)
 
