@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors.torch import load
 
 from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling
@@ -79,6 +80,7 @@ def read_embedder(path: Path) -> Embedder:
     net = BirdNet(card["recipe"]["pooling"], folded=True)
     net.load_state_dict({name: value.float() for name, value in load(data).items()})
     net.eval().requires_grad_(False)
+    net.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third less time on CPUs
     place = card["geometry"]
     height, width = place["input"]
     return Embedder(
