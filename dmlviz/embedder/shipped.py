@@ -80,7 +80,7 @@ def read_embedder(path: Path) -> Embedder:
     net = BirdNet(card["recipe"]["pooling"], folded=True)
     net.load_state_dict({name: value.float() for name, value in load(data).items()})
     net.eval().requires_grad_(False)
-    net.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third less time on CPUs
+    net.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker where convolutions use several threads
     place = card["geometry"]
     height, width = place["input"]
     return Embedder(
