@@ -12,8 +12,10 @@ from dmlviz.explanation.decomposition import (
     Side,
     decompose_similarity,
 )
-from dmlviz.explanation.explain import METHODS, explain, explain_ranking
+from dmlviz.explanation.explain import explain, explain_ranking
 from dmlviz.explanation.margin import MarginMap, margin_map
+from dmlviz.explanation.method import Method
+from dmlviz.explanation.methods import METHODS, method_named, methods_for
 from dmlviz.explanation.ranking_maps import ranking_maps
 
 __all__ = [
@@ -22,11 +24,14 @@ __all__ = [
     "SIMILARITIES",
     "Decomposition",
     "MarginMap",
+    "Method",
     "Side",
     "cell_of_pixel",
     "decompose_similarity",
     "explain",
     "explain_ranking",
     "margin_map",
+    "method_named",
+    "methods_for",
     "ranking_maps",
 ]

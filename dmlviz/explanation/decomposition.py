@@ -21,15 +21,20 @@ class Decomposition:
     `contributions.sum() + query_offset.sum() + gallery_offset.sum() + constant` is `similarity`, up to
     `residual`. All parts are signed: positive parts speak for the match, negative ones against it.
 
+    A method that makes maps of single images and no pairs leaves `contributions` out and gives `query_map`,
+    `gallery_map` or both instead, each of which stands for the similarity by itself.
+
     Attributes:
         contributions: (hq, wq, hg, wg) float32 or float64, in units of the similarity. Entry [i, j, k, l] is
-            what the query's cell (i, j) and the gallery image's cell (k, l) contribute together.
-        query_offset: (hq, wq), the query's cells against the gallery image's offset.
-        gallery_offset: (hg, wg), the gallery image's cells against the query's offset.
-        constant: The two offsets against each other.
+            what the query's cell (i, j) and the gallery image's cell (k, l) contribute together. None where the
+            method has no pairs.
+        query_offset: (hq, wq), the query's cells by themselves: against the gallery image's offset, or whatever
+            else the note says. None where the method has none.
+        gallery_offset: (hg, wg), the same of the gallery image's cells.
+        constant: What belongs to no cell: the two offsets against each other.
         similarity: The score that is explained. From `explain` it is the number that FAISS ranked by, from
             `decompose_similarity` the product of the two embeddings. NaN where a cosine is undefined.
-        kind: "cosine" or "dot".
+        kind: What the similarity is: "cosine", "dot", or another name that the method states.
         tolerance: How far `residual` may lie from zero by rounding alone.
         method: How the parts were computed.
         note: What the reader must know of this result; empty where there is nothing to say.
@@ -37,11 +42,15 @@ class Decomposition:
         gallery_local: The same of the gallery image.
         query_geometry: Where the query's cells lie on its view, or None (then the half-pixel rule holds).
         gallery_geometry: The same of the gallery image.
+        query_map: (hq, wq) signed, the query's map where the method has no pairs; None otherwise.
+        gallery_map: (hg, wg), the same of the gallery image.
+        promises: Whether the method promises parts that add up to `similarity`. Where it does not, `residual`
+            is a finding about the method, and no error.
     """
 
-    contributions: np.ndarray
-    query_offset: np.ndarray
-    gallery_offset: np.ndarray
+    contributions: np.ndarray | None
+    query_offset: np.ndarray | None
+    gallery_offset: np.ndarray | None
     constant: float
     similarity: float
     kind: str = "cosine"
@@ -52,32 +61,53 @@ class Decomposition:
     gallery_local: LocalEmbeddings | None = None
     query_geometry: CellGeometry | None = None
     gallery_geometry: CellGeometry | None = None
+    query_map: np.ndarray | None = None
+    gallery_map: np.ndarray | None = None
+    promises: bool = True
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether there are contributions of pairs of cells, and so point maps."""
+        return self.contributions is not None
 
     @property
     def pairs(self) -> float:
-        """Sum over all pairs of cells, in units of the similarity."""
-        return float(self.contributions.sum(dtype=np.float64))
+        """Sum over all pairs of cells, in units of the similarity; 0 where there are none."""
+        return 0.0 if self.contributions is None else float(self.contributions.sum(dtype=np.float64))
 
     @property
     def speaks_for(self) -> float:
-        """Sum of the positive pairs (≥ 0)."""
-        return float(self.contributions.sum(dtype=np.float64, where=self.contributions > 0))
+        """Sum of the positive pairs (≥ 0); of the map's positive cells where there are no pairs."""
+        parts = self._signed_parts
+        return float(parts.sum(dtype=np.float64, where=parts > 0))
 
     @property
     def speaks_against(self) -> float:
-        """Sum of the negative pairs (≤ 0)."""
-        return float(self.contributions.sum(dtype=np.float64, where=self.contributions < 0))
+        """Sum of the negative pairs (≤ 0); of the map's negative cells where there are no pairs."""
+        parts = self._signed_parts
+        return float(parts.sum(dtype=np.float64, where=parts < 0))
 
     @property
     def offsets(self) -> float:
         """Both offset terms and the constant: what no pair of cells accounts for."""
-        of_cells = self.query_offset.sum(dtype=np.float64) + self.gallery_offset.sum(dtype=np.float64)
-        return float(of_cells) + self.constant
+        of_cells = sum(
+            float(part.sum(dtype=np.float64))
+            for part in (self.query_offset, self.gallery_offset)
+            if part is not None
+        )
+        return of_cells + self.constant
 
     @property
     def total(self) -> float:
-        """`pairs + offsets`; NaN where the similarity is undefined."""
-        return self.pairs + self.offsets if np.isfinite(self.similarity) else float("nan")
+        """What the parts add up to; NaN where the similarity is undefined.
+
+        `pairs + offsets`; for a method of single maps the sum of the query's map (of the gallery image's where it
+        has no other) plus `offsets`.
+        """
+        if not np.isfinite(self.similarity):
+            return float("nan")
+        single = self.query_map if self.query_map is not None else self.gallery_map
+        return self.pairs + self.offsets + (0.0 if single is None else float(single.sum(dtype=np.float64)))
 
     @property
     def residual(self) -> float:
@@ -89,36 +119,64 @@ class Decomposition:
         """Whether the residual lies within the tolerance."""
         return abs(self.residual) <= self.tolerance
 
+    def has_map(self, side: Side) -> bool:
+        """Whether the method says anything about that side's cells."""
+        own = (
+            (self.query_map, self.query_offset)
+            if _checked_side(side) == "query"
+            else (
+                self.gallery_map,
+                self.gallery_offset,
+            )
+        )
+        return self.contributions is not None or any(part is not None for part in own)
+
     def grid(self, side: Side) -> tuple[int, int]:
-        """The feature map's (height, width) on that side, in cells."""
-        hq, wq, hg, wg = self.contributions.shape
-        return (hq, wq) if _checked_side(side) == "query" else (hg, wg)
+        """The feature map's (height, width) on that side, in cells.
+
+        Raises:
+            ValueError: If the side is neither, or the method has no map of it.
+        """
+        h, w = self.overall_map(side).shape if self.contributions is None else self._pair_grid(side)
+        return h, w
 
     def overall_map(self, side: Side) -> np.ndarray:
         """What each cell of one image contributes to the similarity.
 
         The sum over all cells of the other image, plus the cell's product with the other image's offset. The map
-        sums to the similarity less that side's own offset terms (`unmapped`).
+        sums to the similarity less that side's own offset terms (`unmapped`). A method without pairs gives the
+        map that it made.
 
         Args:
             side: "query" or "gallery".
 
         Returns:
-            (h, w), the dtype of `contributions`, signed, in units of the similarity.
+            (h, w), the dtype of the parts, signed, in units of the similarity.
 
         Raises:
-            ValueError: If the side is neither.
+            ValueError: If the side is neither, or the method has no map of it.
         """
-        if _checked_side(side) == "query":
-            full = self.contributions.sum((2, 3), dtype=np.float64) + self.query_offset
-        else:
-            full = self.contributions.sum((0, 1), dtype=np.float64) + self.gallery_offset
-        return full.astype(self.contributions.dtype)
+        single, offset, axes = (
+            (self.query_map, self.query_offset, (2, 3))
+            if _checked_side(side) == "query"
+            else (self.gallery_map, self.gallery_offset, (0, 1))
+        )
+        if self.contributions is not None:
+            full = self.contributions.sum(axes, dtype=np.float64)
+            return (full if offset is None else full + offset).astype(self.contributions.dtype)
+        parts = [part for part in (single, offset) if part is not None]
+        if not parts:
+            other = "gallery" if side == "query" else "query"
+            raise ValueError(
+                f"the method {self.method!r} has no map of the {side} side; ask for the side {other!r}, or use "
+                "method='decomposition'"
+            )
+        return np.asarray(sum(parts))
 
     def unmapped(self, side: Side) -> float:
         """What `overall_map(side)` leaves out of `total`: that side's offset against the other embedding."""
         other = self.gallery_offset if _checked_side(side) == "query" else self.query_offset
-        return float(other.sum(dtype=np.float64)) + self.constant
+        return (0.0 if other is None else float(other.sum(dtype=np.float64))) + self.constant
 
     def point_map(self, side: Side, row: float, col: float) -> np.ndarray:
         """What one point of an image contributes together with each cell of the other (Zhu et al. 2021, §3.3).
@@ -134,7 +192,7 @@ class Decomposition:
             (h, w) of the *other* image, the dtype of `contributions`, signed, in units of the similarity.
 
         Raises:
-            ValueError: If the side is neither, or the point lies outside the map.
+            ValueError: If the side is neither, the point lies outside the map, or the method has no pairs.
 
         Examples:
             >>> import numpy as np
@@ -147,6 +205,11 @@ class Decomposition:
             >>> why.point_map("query", 0, 0.5).tolist()
             [[1.5], [5.0]]
         """
+        if self.contributions is None:
+            raise ValueError(
+                f"the method {self.method!r} has no pairs of cells, so no map of a point; use overall_map, or a "
+                "method with pairs such as 'decomposition'"
+            )
         if _checked_side(side) == "query":
             return between_cells(self.contributions, row, col)
         return between_cells(np.moveaxis(self.contributions, (2, 3), (0, 1)), row, col)
@@ -185,12 +248,32 @@ class Decomposition:
             own, other = other, own
         return _cosines(between_cells(own, row, col), other)
 
-    def __repr__(self) -> str:
+    def _pair_grid(self, side: Side) -> tuple[int, int]:
+        assert self.contributions is not None  # noqa: S101 (the caller has looked)
         hq, wq, hg, wg = self.contributions.shape
-        verdict = "adds up" if self.adds_up else "DOES NOT ADD UP"
+        return (hq, wq) if _checked_side(side) == "query" else (hg, wg)
+
+    @property
+    def _signed_parts(self) -> np.ndarray:
+        if self.contributions is not None:
+            return self.contributions
+        return self.overall_map("query" if self.has_map("query") else "gallery")
+
+    def __repr__(self) -> str:
+        if self.adds_up:
+            verdict = "adds up"
+        else:
+            verdict = "DOES NOT ADD UP" if self.promises else "does not promise to add up"
+        if self.contributions is not None:
+            what = f"pairs {self.pairs:+.6f}"
+        else:
+            what = f"map {self.total - self.offsets:+.6f}"
+        cells = " and ".join(
+            "{}×{}".format(*self.grid(side)) for side in ("query", "gallery") if self.has_map(side)
+        )
         return (
-            f"Decomposition({self.kind} {self.similarity:+.6f} = pairs {self.pairs:+.6f} + offsets "
-            f"{self.offsets:+.6f}, residual {self.residual:.1e}, {verdict}; cells {hq}×{wq} and {hg}×{wg}, "
+            f"Decomposition({self.kind} {self.similarity:+.6f} = {what} + offsets "
+            f"{self.offsets:+.6f}, residual {self.residual:.1e}, {verdict}; cells {cells}, "
             f"{self.method}{'; ' + self.note if self.note else ''})"
         )
 

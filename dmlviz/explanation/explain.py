@@ -1,25 +1,20 @@
 """Explain a pair, or a whole ranking, of a gallery."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmlviz.explanation.decomposition import (
-    Decomposition,
-    Similarity,
-    decompose_similarity,
-    rounding_tolerance,
-)
+from dmlviz.explanation.decomposition import Decomposition
+from dmlviz.explanation.methods import method_named
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
-METHODS: tuple[str, ...] = ("decomposition",)
 
-
-def explain(gallery: "Gallery", query: Any, item: int, method: str = "decomposition") -> Decomposition:
+def explain(
+    gallery: "Gallery", query: Any, item: int, method: str = "decomposition", **options: Any
+) -> Decomposition:
     """Say why a gallery image matches a query, in parts that add up to the score that ranked it.
 
     Args:
@@ -27,6 +22,7 @@ def explain(gallery: "Gallery", query: Any, item: int, method: str = "decomposit
         query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
         item: The id of the gallery image to explain.
         method: How; one of `METHODS`.
+        **options: What the method takes beside the pair; see its own function.
 
     Returns:
         A `Decomposition` in float32 whose `similarity` is the number that the index ranks by and whose
@@ -34,7 +30,8 @@ def explain(gallery: "Gallery", query: Any, item: int, method: str = "decomposit
 
     Raises:
         IndexError: If an id is not in the gallery.
-        ValueError: If the method is unknown.
+        ValueError: If the method is unknown, or does not suit the gallery.
+        TypeError: If the method has no such option.
 
     Examples:
         >>> import dmlviz as dv
@@ -46,11 +43,15 @@ def explain(gallery: "Gallery", query: Any, item: int, method: str = "decomposit
         >>> abs(why.pairs + why.offsets - why.similarity) < 1e-5
         True
     """
-    return explain_ranking(gallery, query, [item], method)[0]
+    return explain_ranking(gallery, query, [item], method, **options)[0]
 
 
 def explain_ranking(
-    gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, method: str = "decomposition"
+    gallery: "Gallery",
+    query: Any,
+    ids: Sequence[int] | np.ndarray,
+    method: str = "decomposition",
+    **options: Any,
 ) -> list[Decomposition]:
     """Explain several gallery images against one query; the forward passes still missing go in one batch.
 
@@ -59,34 +60,20 @@ def explain_ranking(
         query: As for `explain`.
         ids: (k,) ids of gallery images.
         method: One of `METHODS`.
+        **options: What the method takes beside the pair.
 
     Returns:
         A `Decomposition` per id, in their order.
 
     Raises:
         IndexError: If an id is not in the gallery.
-        ValueError: If the method is unknown.
+        ValueError: If the method is unknown, or does not suit the gallery.
+        TypeError: If the method has no such option.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}")
+    chosen = method_named(method)
+    if reason := chosen.unsuited(gallery):
+        raise ValueError(f"the method {method!r} does not suit this gallery: {reason}")
     ids = [int(i) for i in ids]
     if not ids:
         return []
-    scores = gallery.score(query, np.asarray(ids, dtype=np.int64))
-    query_local = gallery.query_local(query)
-    embedder = gallery.embedder
-    explained = []
-    for score, local in zip(scores, gallery.local_embeddings_of(ids), strict=True):
-        why = decompose_similarity(query_local, local, cast(Similarity, gallery.similarity))
-        undefined = not np.isfinite(why.similarity)
-        explained.append(
-            replace(
-                why,
-                similarity=why.similarity if undefined else float(score),
-                tolerance=rounding_tolerance(why.contributions.dtype, float(score)),
-                note="; ".join(filter(None, (why.note, embedder.note))),
-                query_geometry=embedder.geometry,
-                gallery_geometry=embedder.geometry,
-            )
-        )
-    return explained
+    return chosen.of_ranking(gallery, query, ids, **options)

@@ -228,6 +228,15 @@ class Gallery:
             f"embedder {self.embedder.name!r})"
         )
 
+    @property
+    def query_embedder(self) -> "Embedder":
+        """The embedder of queries."""
+        return self.embedder
+
+    def image(self, query: Any) -> np.ndarray:
+        """A query's picture as it came, (h, w, 3) uint8: an image id, or any image that `search` takes."""
+        return self._network.image(as_query(query, self.images))
+
     def view(self, query: Any) -> np.ndarray:
         """An image as the network sees it, (H, W, 3) uint8: resized and cropped, before normalisation.
 

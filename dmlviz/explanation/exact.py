@@ -1,0 +1,44 @@
+"""The exact decomposition of a gallery's similarities, from the local embeddings that it remembers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from dmlviz.explanation.decomposition import (
+    Decomposition,
+    Similarity,
+    decompose_similarity,
+    rounding_tolerance,
+)
+from dmlviz.explanation.method import Method, against_index, suits_all
+
+if TYPE_CHECKING:
+    from dmlviz.retrieval import Gallery
+
+
+def decompose_ranking(gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray) -> list[Decomposition]:
+    """Decompose the similarities of a query to several gallery images; see `decompose_similarity`."""
+    chosen = [int(i) for i in ids]
+    query_local = gallery.query_local(query)
+    kind = cast(Similarity, gallery.similarity)
+    whys = [decompose_similarity(query_local, local, kind) for local in gallery.local_embeddings_of(chosen)]
+    return [
+        replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), why.similarity))
+        for why in against_index(gallery, query, chosen, whys)
+    ]
+
+
+OFFERED = (
+    Method(
+        name="decomposition",
+        title="decomposition",
+        says="Every pair of cells by its exact share. The shares and the offsets add up to the score.",
+        cost="1 forward pass of each image, none once they are remembered",
+        of_ranking=decompose_ranking,
+        unsuited=suits_all,
+        pairwise=True,
+        linear=True,
+    ),
+)

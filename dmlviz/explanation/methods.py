@@ -1,0 +1,33 @@
+"""Every method of explanation, by name."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dmlviz.explanation.method import Method
+
+if TYPE_CHECKING:
+    from dmlviz.retrieval import Gallery
+
+_MODULE_OF = {
+    "decomposition": "exact",
+}
+METHODS: tuple[str, ...] = tuple(_MODULE_OF)
+"""Names of all methods, in the order in which pickers offer them."""
+
+
+def method_named(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {name!r}")
+    found: tuple[Method, ...] = import_module(f"dmlviz.explanation.{module}").OFFERED
+    return next(method for method in found if method.name == name)
+
+
+def methods_for(gallery: "Gallery") -> dict[str, str]:
+    """Which methods suit a gallery: for each name "" or the reason why not."""
+    return {name: method_named(name).unsuited(gallery) for name in METHODS}
