@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 from safetensors.torch import load
+from torch import Tensor
 
 from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling
 from dmlviz.embedder.embedder import Embedder
@@ -51,7 +52,7 @@ def birds_card(pooling: BirdPooling = "avg") -> dict[str, Any]:
     """
     if pooling not in POOLINGS:
         raise ValueError(f"The birds' embedders pool by 'avg' or 'max'; got {pooling!r}.")
-    return _card_of(WEIGHTS / f"birds_{pooling}.safetensors")
+    return read_card(WEIGHTS / f"birds_{pooling}.safetensors", _MEND)
 
 
 def read_embedder(path: Path) -> Embedder:
@@ -67,18 +68,9 @@ def read_embedder(path: Path) -> Embedder:
         FileNotFoundError: The weights or the card are missing.
         ValueError: The weights' checksum is not the card's, or the card is broken.
     """
-    card = _card_of(path)
-    if not path.exists():
-        raise FileNotFoundError(f"The weights {path} are missing. {_MEND}")
-    data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != card["sha256"]:
-        raise ValueError(
-            f"The weights {path} are not the ones its card describes: expected sha256 {card['sha256']}, "
-            f"got {found} ({len(data)} bytes instead of {card['bytes']}). {_MEND}"
-        )
+    card = read_card(path, _MEND)
     net = BirdNet(card["recipe"]["pooling"], folded=True)
-    net.load_state_dict({name: value.float() for name, value in load(data).items()})
+    net.load_state_dict(read_weights(path, card, _MEND))
     net.eval().requires_grad_(False)
     net.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker where convolutions use several threads
     place = card["geometry"]
@@ -101,16 +93,47 @@ def read_embedder(path: Path) -> Embedder:
 _MEND = "Install the package again, or make them anew: python -m dmlviz.learning.train_birds --pooling avg --out DIR."
 
 
-def _card_of(path: Path) -> dict[str, Any]:
+def read_card(path: Path, mend: str, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read the card beside a file of weights.
+
+    Args:
+        path: The ``.safetensors`` file.
+        mend: What to do about a missing or broken card, said in every error.
+        also: What this card must tell beside what every card does.
+
+    Raises:
+        FileNotFoundError: There is no card.
+        ValueError: It is not a whole card.
+    """
     card = path.with_suffix(".json")
     if not card.exists():
-        raise FileNotFoundError(f"The card {card} is missing, and with it the weights' checksum. {_MEND}")
+        raise FileNotFoundError(f"The card {card} is missing, and with it the weights' checksum. {mend}")
     try:
         read = json.loads(card.read_text(encoding="utf-8"))
     except ValueError:
         read = {}
-    if not isinstance(read, dict) or not read.keys() >= _CARD_TELLS:
+    needed = _CARD_TELLS.union(also)
+    if not isinstance(read, dict) or not read.keys() >= needed:
         raise ValueError(
-            f"The card {card} is not a whole card: it must tell {', '.join(sorted(_CARD_TELLS))}. {_MEND}"
+            f"The card {card} is not a whole card: it must tell {', '.join(sorted(needed))}. {mend}"
         )
     return read
+
+
+def read_weights(path: Path, card: dict[str, Any], mend: str) -> dict[str, Tensor]:
+    """Read the weights that a card describes, as float32, and hold their checksum against the card's.
+
+    Raises:
+        FileNotFoundError: The weights are missing.
+        ValueError: They are not the card's.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"The weights {path} are missing. {mend}")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != card["sha256"]:
+        raise ValueError(
+            f"The weights {path} are not the ones its card describes: expected sha256 {card['sha256']}, "
+            f"got {found} ({len(data)} bytes instead of {card['bytes']}). {mend}"
+        )
+    return {name: value.float() for name, value in load(data).items()}
