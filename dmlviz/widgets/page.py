@@ -20,7 +20,7 @@ from dmlviz.widgets.finding import Finding, find
 from dmlviz.widgets.picker import gallery_meta
 from dmlviz.widgets.pictures import encode_small
 from dmlviz.widgets.rounding import factors_of, largest_error, stepped
-from dmlviz.widgets.screen import pack
+from dmlviz.widgets.screen import pack, pair_count
 
 if TYPE_CHECKING:
     from dmlviz.widgets.explorer import Explorer
@@ -136,7 +136,7 @@ def page_html(explorer: "Explorer", queries: list[int], title: str | None) -> by
 
 def _finest_page(draft: "_Draft", whys: list[Decomposition], ceiling: int) -> tuple[bytes, bool]:
     """The page with the most exact pair tensors that fit, or the smallest one, and whether it fits."""
-    values = sum(why.contributions.size for why in whys)
+    values = sum(pair_count(why) for why in whys)
     for form, size in (("f32", 4), ("i16", 2)):
         if values * size < ceiling:
             content, _ = draft.page(form)
@@ -203,19 +203,22 @@ def _page(draft: _Draft, form: str, bits: int) -> tuple[bytes, float]:
     rounded: list[np.ndarray] = []
     error = 0.0
 
-    def pairs(finding: Finding, n: int) -> Ref:
+    def pairs(finding: Finding, n: int) -> Ref | None:
         why = finding.why[n]
+        tensor = why.contributions
+        if tensor is None:
+            return None
         shape = (why.overall_map("query").size, why.overall_map("gallery").size)
         if factors is not None:
             rounded.append(factors.pairs(finding.query, finding.ids[n], finding.scales[n]))
             return {"as": "factors"}
         if form in ("i8", "i16"):
-            values, step = stepped(why.contributions, int(form[1:]))
+            values, step = stepped(tensor, int(form[1:]))
             rounded.append((values * step).astype(np.float32).reshape(shape))
             ref = buffer.integers(values)  # the very dict: its offset is set when the page is laid out
             ref.update({"as": form, "step": step})
             return ref
-        return {"as": "f32", **buffer.floats(why.contributions)}
+        return {"as": "f32", **buffer.floats(tensor)}
 
     pictures: dict[str, Any] = {}
     screens: dict[str, Any] = {}

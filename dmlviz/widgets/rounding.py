@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmlviz.explanation import Decomposition
+from dmlviz.explanation import Decomposition, Side
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +73,7 @@ def balanced(rounded: np.ndarray, why: Decomposition) -> np.ndarray:
     Returns:
         (nq, ng) float32 whose rows and columns sum to the exact overall maps less their offset terms.
     """
-    rows = (why.overall_map("query").astype(np.float64) - why.query_offset).reshape(-1)
-    cols = (why.overall_map("gallery").astype(np.float64) - why.gallery_offset).reshape(-1)
+    rows, cols = _without_offset(why, "query"), _without_offset(why, "gallery")
     nq, ng = rounded.shape
     tensor = rounded.astype(np.float64)
     by_row, by_col = rows - tensor.sum(1), cols - tensor.sum(0)
@@ -86,4 +85,11 @@ def largest_error(rounded: Sequence[np.ndarray], why: Sequence[Decomposition]) -
     return max(
         float(np.abs(balanced(tensor, exact) - exact.contributions.reshape(tensor.shape)).max(initial=0.0))
         for tensor, exact in zip(rounded, why, strict=True)
+        if exact.contributions is not None
     )
+
+
+def _without_offset(why: Decomposition, side: Side) -> np.ndarray:
+    offset = why.query_offset if side == "query" else why.gallery_offset
+    overall = why.overall_map(side).astype(np.float64)
+    return (overall if offset is None else overall - offset).reshape(-1)

@@ -33,21 +33,29 @@ def pack_live(gallery: "Gallery", finding: Finding, encode: Encode, focus: int) 
         {"meta": JSON, "data": bytes}.
     """
     buffer = Buffer()
-    fits = sum(4 * why.contributions.size for why in finding.why) <= MOST_PAIR_BYTES
+    fits = sum(4 * pair_count(why) for why in finding.why) <= MOST_PAIR_BYTES
 
     def pairs(found: Finding, n: int) -> Ref | None:
-        if not fits and n != focus - 1:
+        tensor = found.why[n].contributions
+        if tensor is None or (not fits and n != focus - 1):
             return None
-        return {"as": "f32", **buffer.floats(found.why[n].contributions)}
+        return {"as": "f32", **buffer.floats(tensor)}
 
     pictures: dict[str, Any] = {}
     meta = pack(gallery, finding, buffer, pictures, encode, pairs, with_gram=True)
     return {"meta": {**meta, "pictures": pictures}, "data": buffer.taken()}
 
 
+def pair_count(why: Decomposition) -> int:
+    """How many pairs of cells an explanation has; 0 for a method of single maps."""
+    return 0 if why.contributions is None else int(why.contributions.size)
+
+
 def pack_pair(finding: Finding, rank: int) -> dict[str, Any]:
     """One pair tensor of a finding, for the page that asks for it."""
     tensor = finding.why[rank - 1].contributions
+    if tensor is None:
+        return {"meta": {"query": finding.query, "item": finding.ids[rank - 1], "n": 0}, "data": b""}
     meta = {"query": finding.query, "item": finding.ids[rank - 1], "n": int(tensor.size)}
     return {"meta": meta, "data": np.ascontiguousarray(tensor, dtype="<f4").tobytes()}
 
@@ -94,8 +102,8 @@ def pack(
                 "scale": finding.scales[n] if np.isfinite(finding.scales[n]) else 0.0,
                 "query": buffer.floats(why.overall_map("query")),
                 "match": buffer.floats(why.overall_map("gallery")),
-                "queryOffset": buffer.floats(why.query_offset),
-                "galleryOffset": buffer.floats(why.gallery_offset),
+                "queryOffset": buffer.floats(_or_zeros(why.query_offset, why, "query")),
+                "galleryOffset": buffer.floats(_or_zeros(why.gallery_offset, why, "gallery")),
                 "pairs": pairs(finding, n),
                 "margin": None
                 if margin is None
@@ -133,14 +141,22 @@ def numbers(why: Decomposition) -> dict[str, Any]:
         "pairs": why.pairs,
         "for": why.speaks_for,
         "against": why.speaks_against,
-        "queryOffset": float(why.query_offset.sum(dtype=np.float64)),
-        "galleryOffset": float(why.gallery_offset.sum(dtype=np.float64)),
+        "queryOffset": _sum(why.query_offset),
+        "galleryOffset": _sum(why.gallery_offset),
         "constant": float(why.constant),
         "total": number(why.total),
         "residual": number(why.residual),
         "tolerance": why.tolerance,
         "addsUp": bool(why.adds_up),
     }
+
+
+def _sum(part: np.ndarray | None) -> float:
+    return 0.0 if part is None else float(part.sum(dtype=np.float64))
+
+
+def _or_zeros(part: np.ndarray | None, why: Decomposition, side: Side) -> np.ndarray:
+    return np.zeros(why.grid(side), np.float32) if part is None else part
 
 
 def gram(local: LocalEmbeddings) -> np.ndarray:

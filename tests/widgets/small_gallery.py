@@ -54,12 +54,16 @@ class SmallGallery:
             CellGeometry(stride=(8.0, 8.0), first=(3.5, 3.5), receptive_field=(20, 20)) if geometry else None
         )
         self.embedder = SimpleNamespace(geometry=place, note="", name="small", dim=dim, input_size=view)
+        self.query_embedder, self.queries, self.query_labels = self.embedder, self.images, self.labels
         self.searches = 0
 
     def __len__(self):
         return len(self._views)
 
     def view(self, i):
+        return self._views[i]
+
+    def query_view(self, i):
         return self._views[i]
 
     def query_local(self, query):
