@@ -1,20 +1,11 @@
-"""Drawing a scene: the picture and, with the same strokes, which part every visible pixel belongs to.
-
-The canvas has four channels: three of colour, one for the number of the region. Every polygon is painted into all
-four at once, at twice the size. Colours are then averaged over 2 × 2 pixels; a pixel belongs to the highest number
-among the four, so that every pixel a part touches is the part's, unless something with a higher number is there too.
-"""
+"""Drawing a scene: the picture and, with the same strokes, which part every visible pixel belongs to."""
 
 from __future__ import annotations
 
-import cmath
-import colorsys
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from dmlviz.images.bird_scene import COLOURS, PART_ID, PARTS, RANGES, Scene, raw_words
 from dmlviz.images.bird_shapes import (
@@ -25,10 +16,8 @@ from dmlviz.images.bird_shapes import (
     NECK_WIDTH,
     PART_OUTLINES,
     TWIG_LEAF,
-    Outline,
 )
-
-Colour = tuple[float, float, float]
+from dmlviz.images.canvas import ROUND, Canvas, Colour, Drawing, hsv, mix, tone, turn, with_grain
 
 PALETTE: Final[dict[str, Colour]] = {
     "scarlet": (226.0, 54.0, 56.0),
@@ -47,25 +36,11 @@ _PLUMAGE: Final[tuple[Colour, ...]] = (
     (132.0, 140.0, 146.0),
     (108.0, 92.0, 78.0),
 )
-_TONES: Final = {"ink": (0.42, 0.0), "shade": (0.76, 0.0), "base": (1.0, 0.0), "light": (1.0, 0.36)}
 _SLOTS: Final = tuple(RANGES)
 _LOW: Final = np.array([low for low, _ in RANGES.values()])
 _SPAN: Final = np.array([high - low for low, high in RANGES.values()])
 TWIG_SHARE: Final = 0.3
 """Share of scenes with a twig in front of the bird."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A drawn scene.
-
-    Args:
-        image: (size, size, 3) uint8, sRGB.
-        part_ids: (size, size) uint8, the region that each pixel shows; ``REGIONS[id]`` names it.
-    """
-
-    image: np.ndarray
-    part_ids: np.ndarray
 
 
 def draw_scene(scene: Scene, size: int = 96) -> Drawing:
@@ -82,115 +57,48 @@ def draw_scene(scene: Scene, size: int = 96) -> Drawing:
     words = raw_words(scene.key, len(_SLOTS) + -(-channels // 8))
     tape = (words[: len(_SLOTS)] >> np.uint64(11)).astype(np.float64) * 2.0**-53
     p = dict(zip(_SLOTS, (_LOW + _SPAN * tape).tolist(), strict=True))
-    canvas = _Canvas(p, size)
+    canvas = _empty_canvas(p, size)
     _paint_background(canvas, p)
     _paint_bird(canvas, scene, p)
     if p["twig"] < TWIG_SHARE:
         _paint_twig(canvas, p)
-    wide = np.asarray(canvas.image)
-    region = np.ascontiguousarray(wide[..., 3])
-    region = np.maximum(region[::2], region[1::2])
-    part_ids = np.maximum(region[:, ::2], region[:, 1::2])
-    colours = np.asarray(canvas.image.reduce(2))[..., :3]
-    noise = words[len(_SLOTS) :].view(np.int8)[:channels].reshape(size, size, 3)
-    # A byte is uniform over [-128, 128): times amplitude / 64, it has about the amplitude's standard deviation.
-    strength = round(p["noise"] * 4.0)
-    grain = (noise.astype(np.int16) * np.int16(strength)) >> 9
-    image = np.clip(colours + grain, 0, 255).astype(np.uint8)
-    return Drawing(image, part_ids)
+    noise = words[len(_SLOTS) :]
+    return Drawing(with_grain(canvas.colours(), noise, p["noise"]), canvas.part_ids())
 
 
-class _Canvas:
-    """A four-channel picture at twice the size, and the light that falls on everything in it."""
-
-    def __init__(self, p: dict[str, float], size: int) -> None:
-        self.size = size
-        self.unit = 2.0 * size / 96.0
-        self.light = tuple(p["gain"] * (1.0 + sign * p["warmth"]) for sign in (1.0, 0.0, -1.0))
-        wide = 2 * size
-        sky = _hsv(p["sky_hue"], p["sky_colour"], p["sky_value"])
-        rows = np.empty((wide, 1, 4), dtype=np.uint8)
-        fall = np.linspace(1.0, 0.78, wide)[:, None]
-        rows[:, 0, :3] = np.clip(fall * (np.array(sky) * self.light), 0, 255)
-        rows[:, 0, 3] = 0
-        column = Image.frombytes(
-            "CMYK", (1, wide), rows.tobytes()
-        )  # CMYK only because it has four plain channels
-        self.image = column.resize((wide, wide), Image.Resampling.NEAREST)
-        self.draw = ImageDraw.Draw(self.image)
-
-    def ink(self, colour: Colour, region: int) -> tuple[int, int, int, int]:
-        """Return what to write into the four channels for a colour under this scene's light."""
-        red, green, blue = (
-            min(255, max(0, round(value * light))) for value, light in zip(colour, self.light, strict=True)
-        )
-        return red, green, blue, region
-
-    def polygon(self, points: np.ndarray, colour: Colour, region: int) -> None:
-        """Paint one polygon given in pixels of a 96-pixel image."""
-        self.draw.polygon(self.unit_list(points), fill=self.ink(colour, region))
-
-    def unit_list(self, points: np.ndarray) -> list[float]:
-        """Turn complex points of a 96-pixel image, whose pixel centres are integers, into canvas coordinates."""
-        placed = points * self.unit + complex(0.5 * self.unit - 0.5, 0.5 * self.unit - 0.5)
-        values: list[float] = placed.view(np.float64).tolist()
-        return values
-
-    def outline(self, drawn: Outline, points: np.ndarray, colour: Colour, region: int) -> None:
-        """Paint an outline whose points were already placed."""
-        flat = self.unit_list(points)
-        inks: dict[str, tuple[int, int, int, int]] = {}
-        for start, stop, tone in drawn.cuts:
-            if tone not in inks:
-                inks[tone] = self.ink(_tone(colour, tone), region)
-            self.draw.polygon(flat[2 * start : 2 * stop], fill=inks[tone])
+def _empty_canvas(p: dict[str, float], size: int) -> Canvas:
+    """Prepare a canvas with nothing but sky, under this scene's light."""
+    light = tuple(p["gain"] * (1.0 + sign * p["warmth"]) for sign in (1.0, 0.0, -1.0))
+    sky = hsv(p["sky_hue"], p["sky_colour"], p["sky_value"])
+    fall = np.linspace(1.0, 0.78, 2 * size)[:, None]
+    return Canvas(fall * (np.array(sky) * light), size, size / 96.0, light)
 
 
-def _tone(colour: Colour, tone: str) -> Colour:
-    factor, white = _TONES[tone]
-    red, green, blue = (value * factor + (255.0 - value * factor) * white for value in colour)
-    return red, green, blue
-
-
-def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    red, green, blue = (x + (y - x) * share for x, y in zip(a, b, strict=True))
-    return red, green, blue
-
-
-def _hsv(hue: float, colourfulness: float, value: float) -> Colour:
-    red, green, blue = colorsys.hsv_to_rgb(hue, colourfulness, value)
-    return 255.0 * red, 255.0 * green, 255.0 * blue
-
-
-def _turn(degrees: float) -> complex:
-    return cmath.rect(1.0, math.radians(degrees))
-
-
-def _paint_background(canvas: _Canvas, p: dict[str, float]) -> None:
-    ground = _hsv(p["ground_hue"], p["ground_colour"], p["ground_value"])
-    sky = _hsv(p["sky_hue"], p["sky_colour"], p["sky_value"])
+def _paint_background(canvas: Canvas, p: dict[str, float]) -> None:
+    ground = hsv(p["ground_hue"], p["ground_colour"], p["ground_value"])
+    sky = hsv(p["sky_hue"], p["sky_colour"], p["sky_value"])
     level = 96.0 * p["horizon"]
     width, height = 96.0 * p["hill_width"], 96.0 * p["hill_height"]
     hill = 96.0 * p["hill_at"] + width * _HILL.real + 1j * (level - height * _HILL.imag)
-    canvas.polygon(hill, _mix(sky, ground, 0.45), 0)
+    canvas.polygon(hill, mix(sky, ground, 0.45), 0)
     edge = np.array([-2 + level * 1j, 98 + level * 1j, 98 + 98j, -2 + 98j])
     canvas.polygon(edge, ground, 0)
     near = edge.copy()
     near[:2] += 0.45j * (96.0 - level)
-    canvas.polygon(near, _tone(ground, "shade"), 0)
+    canvas.polygon(near, tone(ground, "shade"), 0)
     for piece in range(int(p["clutter_count"])):
         prefix = f"clutter{piece}_"
         drawn = CLUTTER_OUTLINES[int(p[prefix + "kind"])]
         number = int(p[prefix + "colour"])
         colour = PALETTE[COLOURS[number]] if number < len(COLOURS) else _DRAB[number - len(COLOURS)]
-        colour = _mix(colour, _mix(sky, ground, 0.5), p[prefix + "fade"])
+        colour = mix(colour, mix(sky, ground, 0.5), p[prefix + "fade"])
         at = complex(96.0 * p[prefix + "col"], 96.0 * p[prefix + "row"])
-        placed = drawn.points * (p[prefix + "size"] * _turn(p[prefix + "angle"])) + at
+        placed = drawn.points * (p[prefix + "size"] * turn(p[prefix + "angle"])) + at
         canvas.outline(drawn, placed, colour, 0)
     under = complex(47.5 + p["shift_col"], 49.5 + p["shift_row"] + 25.5 * p["scale"])
-    dark = _tone(ground, "shade")
-    canvas.polygon(under + 19.0 * _OVAL, _mix(ground, dark, 0.75), 0)
-    canvas.polygon(under + 13.5 * _OVAL, _tone(dark, "shade"), 0)
+    dark = tone(ground, "shade")
+    canvas.polygon(under + 19.0 * _OVAL, mix(ground, dark, 0.75), 0)
+    canvas.polygon(under + 13.5 * _OVAL, tone(dark, "shade"), 0)
 
 
 _HILL = np.array([complex(x, 1.0 - x * x) for x in np.linspace(-1.0, 1.0, 15)])
@@ -202,7 +110,7 @@ _OVAL = np.array(
 def _plumage(p: dict[str, float]) -> Colour:
     at = p["body_hue"] * len(_PLUMAGE)
     first = int(at)
-    colour = _mix(_PLUMAGE[first % 5], _PLUMAGE[(first + 1) % 5], at - first)
+    colour = mix(_PLUMAGE[first % 5], _PLUMAGE[(first + 1) % 5], at - first)
     value, warmth = 0.78 + 0.4 * p["body_value"], 0.07 * p["body_warmth"]
     red, green, blue = colour
     return red * value * (1 + warmth), green * value, blue * value * (1 - warmth)
@@ -214,9 +122,9 @@ def _part_colour(part: str, colour: int, p: dict[str, float]) -> Colour:
     return red * value * (1 + tint), green * value * (1 - 0.5 * tint), blue * value * (1 - tint)
 
 
-def _paint_bird(canvas: _Canvas, scene: Scene, p: dict[str, float]) -> None:
+def _paint_bird(canvas: Canvas, scene: Scene, p: dict[str, float]) -> None:
     side = -1.0 if p["flip"] < 0.5 else 1.0
-    placing = p["scale"] * _turn(p["rotation"])
+    placing = p["scale"] * turn(p["rotation"])
     middle = complex(47.5 + p["shift_col"], 49.5 + p["shift_row"])
     variants = dict(zip(PARTS, scene.species.variants, strict=True))
 
@@ -234,21 +142,21 @@ def _paint_bird(canvas: _Canvas, scene: Scene, p: dict[str, float]) -> None:
             )
 
     plumage = _plumage(p)
-    tilt, plump = _turn(p["body_tilt"]), p["body_plump"]
+    tilt, plump = turn(p["body_tilt"]), p["body_plump"]
     body = (BODY.points.real + 1j * plump * BODY.points.imag) * tilt
-    neck = _turn(p["neck_angle"])
+    neck = turn(p["neck_angle"])
     shoulder = tilt * complex(11.0, -6.0)
     head = shoulder + neck * complex(4.5, -8.5 - p["neck_length"])
-    gaze = _turn(p["head_angle"])
+    gaze = turn(p["head_angle"])
 
-    part("tail", tilt * -15.0, tilt * _turn(p["tail_angle"]))
-    part("feet", tilt * complex(5.2, 10.2 * plump), _turn(p["far_leg_angle"]))
-    part("feet", tilt * complex(-3.4, 10.2 * plump), _turn(p["near_leg_angle"]))
-    part("crest", head + gaze * complex(-1.4, -6.0), gaze * _turn(p["crest_angle"]))
+    part("tail", tilt * -15.0, tilt * turn(p["tail_angle"]))
+    part("feet", tilt * complex(5.2, 10.2 * plump), turn(p["far_leg_angle"]))
+    part("feet", tilt * complex(-3.4, 10.2 * plump), turn(p["near_leg_angle"]))
+    part("crest", head + gaze * complex(-1.4, -6.0), gaze * turn(p["crest_angle"]))
     part("beak", head + gaze * complex(6.6, 0.6), gaze)
     across = NECK_WIDTH * 1j * (head - shoulder) / abs(head - shoulder)
     throat = np.array([shoulder - 1.5 * across, head - across, head + across, shoulder + 1.3 * across])
-    canvas.polygon(place(throat), _tone(plumage, "shade"), PART_ID["body"])
+    canvas.polygon(place(throat), tone(plumage, "shade"), PART_ID["body"])
     canvas.outline(BODY, place(body), plumage, PART_ID["body"])
     canvas.outline(HEAD, place(head + gaze * HEAD.points), plumage, PART_ID["head"])
     for x, y, radius, colour in EYE:
@@ -257,21 +165,18 @@ def _paint_bird(canvas: _Canvas, scene: Scene, p: dict[str, float]) -> None:
             at = complex(place(np.array([head + gaze * complex(3.0, -1.5)]))[0]) + p["scale"] * complex(
                 -0.7, -0.8
             )
-        canvas.polygon(at + p["scale"] * radius * _ROUND, colour, PART_ID["head"])
-    part("wing", tilt * complex(-0.5, -1.5), tilt * _turn(p["wing_angle"]))
+        canvas.polygon(at + p["scale"] * radius * ROUND, colour, PART_ID["head"])
+    part("wing", tilt * complex(-0.5, -1.5), tilt * turn(p["wing_angle"]))
 
 
-_ROUND = np.array([cmath.rect(1.0, a) for a in np.linspace(0, 2 * math.pi, 14, endpoint=False)])
-
-
-def _paint_twig(canvas: _Canvas, p: dict[str, float]) -> None:
-    along = _turn(p["twig_angle"])
+def _paint_twig(canvas: Canvas, p: dict[str, float]) -> None:
+    along = turn(p["twig_angle"])
     middle = complex(47.5, 47.5) + 1j * along * p["twig_at"]
     width = p["twig_width"]
     bark = (104.0 * p["twig_value"], 74.0 * p["twig_value"], 52.0 * p["twig_value"])
     twig = np.array([-80 - 1j * width, 80 - 0.6j * width, 80 + 0.6j * width, -80 + 1j * width])
     bright = np.array([-80 - 1j * width, 80 - 0.6j * width, 80 - 0.1j * width, -80 - 0.2j * width])
-    canvas.polygon(middle + along * twig, _tone(bark, "shade"), PART_ID["occluder"])
+    canvas.polygon(middle + along * twig, tone(bark, "shade"), PART_ID["occluder"])
     canvas.polygon(middle + along * bright, bark, PART_ID["occluder"])
     leaf = middle + along * (30.0 * p["twig_leaf"] + TWIG_LEAF.points)
     canvas.outline(TWIG_LEAF, leaf, (116.0, 132.0, 84.0), PART_ID["occluder"])

@@ -53,7 +53,12 @@ def split_of(species: Species) -> Split:
         The mixing steps of SplitMix64 (G. Steele, D. Lea, C. Flood, Fast splittable pseudorandom number
         generators, OOPSLA 2014), applied to the species' code.
     """
-    mixed = (species.code + 0x9E3779B97F4A7C15) % 2**64
+    return split_of_code(species.code)
+
+
+def split_of_code(code: int) -> Split:
+    """Say on which side of the fixed line a code lies: two thirds of all codes are for training."""
+    mixed = (code + 0x9E3779B97F4A7C15) % 2**64
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
     mixed ^= mixed >> 31
