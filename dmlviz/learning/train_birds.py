@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import pickle
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling, fold_batch_norms, images_to_input
@@ -120,6 +123,7 @@ def train_birds_embedder(
     progress: bool = True,
     until: int | None = None,
     held_out: dict[str, int] | None = None,
+    workers: int = 0,
 ) -> Path | None:
     """Train an embedder for the default gallery, or go on with a run that was interrupted.
 
@@ -131,6 +135,8 @@ def train_birds_embedder(
         until: Stop, as if interrupted, after this many steps in all.
         held_out: families, per_class and seed of the gallery of unseen species whose recall goes on the card; the
             default gallery if None.
+        workers: Processes that draw the batches ahead of their turn; 0 draws in this one. The network that comes
+            out is the same.
 
     Returns:
         The path of the finished weights; None where ``until`` stopped the run.
@@ -148,8 +154,8 @@ def train_birds_embedder(
         total=recipe.all_steps, initial=run.step, desc=f"birds, {recipe.pooling}", disable=not progress
     )
     try:
-        while run.step < stop:
-            loss = run.advance()
+        for batch in run.drawn(stop, workers):
+            loss = run.advance(batch)
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if run.step % SAVE_EVERY == 0:
@@ -180,6 +186,28 @@ def train_birds_embedder(
     return path
 
 
+Drawn = tuple[np.ndarray, np.ndarray, float]  # images (N, H, W, 3) uint8, labels (N,), processor seconds
+
+
+class _Ahead(Dataset[Drawn]):
+    """The batches from step `start` on, for processes that draw ahead."""
+
+    def __init__(self, batches: BirdBatches, start: int, stop: int) -> None:
+        self.batches, self.start, self.stop = batches, start, stop
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)
+
+    def __getitem__(self, n: int) -> Drawn:
+        began = time.process_time()
+        images, labels = self.batches.batch(self.start + n)
+        return images, labels, time.process_time() - began
+
+
+def _as_it_is(batch: Drawn) -> Drawn:
+    return batch
+
+
 class _Run:
     """A training run: network, optimiser, the losses so far, and the file that keeps them."""
 
@@ -205,12 +233,28 @@ class _Run:
         """Go over to the folded network, rounded to what float16 can hold."""
         self._take(rounded(fold_batch_norms(self.net)), self.recipe.polish_rate)
 
-    def advance(self) -> float:
-        """Make one step and return its loss."""
-        began = time.process_time()
+    def drawn(self, stop: int, workers: int) -> Iterator[Drawn]:
+        """Yield the batches from the next step to before `stop`."""
+        ahead = _Ahead(self.batches, self.step, stop)
+        if workers == 0:
+            yield from (ahead[n] for n in range(len(ahead)))
+            return
+        start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        yield from DataLoader(
+            ahead,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4,
+            multiprocessing_context=start,
+            collate_fn=_as_it_is,
+        )
+
+    def advance(self, batch: Drawn) -> float:
+        """Make one step on a batch and return its loss."""
+        images, labels, seconds = batch
+        began = time.process_time() - seconds
         if self.step == self.recipe.steps:
             self._begin_polish()
-        images, labels = self.batches.batch(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step)
         pixels: Tensor = images_to_input(images).contiguous(memory_format=torch.channels_last)
@@ -277,13 +321,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--learning-rate", type=float, default=BirdRecipe.learning_rate)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default=BirdRecipe.precision)
     parser.add_argument("--threads", type=int, help="threads for torch; its own choice if not given")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that draw ahead; 0 draws in this one"
+    )
     options = vars(parser.parse_args(arguments))
-    out, threads = options.pop("out"), options.pop("threads")
+    out, threads, workers = options.pop("out"), options.pop("threads"), options.pop("workers")
     try:
         recipe = BirdRecipe(**options)
         if threads is not None:
             torch.set_num_threads(threads)
-        path = train_birds_embedder(recipe, out)
+        path = train_birds_embedder(recipe, out, workers=workers)
     except ValueError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

@@ -27,13 +27,12 @@ def trained(tmp_path_factory):
     return path, json.loads(path.with_suffix(".json").read_text())
 
 
-def test_a_short_run_lowers_the_loss(trained, tmp_path, monkeypatch):
+def test_a_short_run_lowers_the_loss(trained, tmp_path):
     assert len(trained[1]["loss_curve"]["loss"]) == TINY.all_steps == 8
     run = recipe_module._Run(replace(TINY, steps=12, classes=8), tmp_path / "none")
-    first = run.batches.batch(0)
-    monkeypatch.setattr(recipe_module.BirdBatches, "batch", lambda self, number: first)
+    batch = next(run.drawn(1, workers=0))
     for _ in range(12):
-        run.advance()
+        run.advance(batch)
     assert run.losses[-1] < run.losses[0] - 0.05
 
 
@@ -56,6 +55,11 @@ def test_weights_are_halves_and_the_card_describes_them(trained):
 def test_one_seed_makes_one_network(trained, tmp_path):
     again = train_birds_embedder(TINY, tmp_path, progress=False, held_out=LITTLE)
     assert again.read_bytes() == trained[0].read_bytes()
+
+
+def test_drawing_ahead_in_another_process_makes_the_same_network(trained, tmp_path):
+    path = train_birds_embedder(TINY, tmp_path, progress=False, held_out=LITTLE, workers=1)
+    assert path.read_bytes() == trained[0].read_bytes()
 
 
 @pytest.mark.parametrize("until", [4, 5, 6])  # before, at and after the change to the folded network
@@ -150,7 +154,7 @@ def test_the_command_says_what_is_wrong(capsys, tmp_path):
 
 
 def test_the_command_answers_130_to_ctrl_c(monkeypatch, tmp_path):
-    def interrupted(recipe, out):
+    def interrupted(recipe, out, workers):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recipe_module, "train_birds_embedder", interrupted)
