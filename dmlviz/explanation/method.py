@@ -28,6 +28,7 @@ class Method:
         unsuited: (gallery) -> why the method cannot explain this gallery; "" where it can.
         pairwise: Whether it has contributions of pairs of cells, and so point maps.
         linear: Whether the difference of two of its maps explains the difference of two similarities.
+        supplied_by: Options that supply what `unsuited` may miss: with one of them given it is not asked.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Method:
     unsuited: Callable[["Gallery"], str]
     pairwise: bool = False
     linear: bool = False
+    supplied_by: tuple[str, ...] = ()
 
 
 def suits_all(gallery: "Gallery") -> str:
@@ -61,7 +63,7 @@ def pair_by_pair(of_pair: OfPair) -> OfRanking:
         gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, **options: Any
     ) -> list[Decomposition]:
         chosen = [int(i) for i in ids]
-        picture = gallery.image(query)
+        picture = gallery.query_image(query)
         whys = [
             of_pair(
                 gallery.embedder,
@@ -89,7 +91,7 @@ def against_index(
     held = []
     for why, score in zip(whys, scores, strict=True):
         own = why.kind != gallery.similarity or not np.isfinite(why.similarity)
-        notes = (why.note, gallery.embedder.note)
+        notes = (why.note, gallery.query_embedder.note, gallery.embedder.note)
         held.append(
             replace(
                 why,

@@ -1,27 +1,197 @@
 """Embed an image set into a gallery's folder, and find a gallery there again."""
 
+import os
 import shutil
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmlviz.images import ImageSet
+from dmlviz.retrieval.embeddings import check_dimensions, check_similarity
 from dmlviz.retrieval.image_table import images_of
-from dmlviz.retrieval.storage import GalleryError, StoredGallery, read_gallery
+from dmlviz.retrieval.leave_out import check_rule, label_and_camera
+from dmlviz.retrieval.storage import (
+    GalleryError,
+    Skipped,
+    StoredGallery,
+    check_target,
+    holds_gallery,
+    read_gallery,
+    skipped_of,
+    write_gallery,
+)
 
 if TYPE_CHECKING:
     from dmlviz.embedder import EmbeddedSet, Embedder
+    from dmlviz.retrieval.gallery import Gallery
 
 ON_ERROR = ("raise", "skip")
 
 
-def embed(images: ImageSet, embedder: "Embedder", path: Path | None, **options: Any) -> "EmbeddedSet":
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to build a gallery of; see `Gallery.build`."""
+
+    images: ImageSet
+    embedder: "Embedder"
+    similarity: str
+    queries: ImageSet | None
+    query_embedder: "Embedder | None"
+    leave_out: str | None
+    on_error: str
+
+    def __post_init__(self) -> None:
+        check_similarity(self.similarity)
+        check_rule(self.leave_out)
+        if self.on_error not in ON_ERROR:
+            raise ValueError(f"on_error must be 'raise' or 'skip', got {self.on_error!r}")
+        if len(self.images) == 0:
+            raise ValueError("the image set is empty; a gallery needs at least one image")
+        if self.other_queries is not None and len(self.other_queries) == 0:
+            raise ValueError("the query set is empty; leave queries= away to let the gallery's images ask")
+        if self.query_embedder is not None:
+            check_dimensions(self.embedder, self.query_embedder)
+        if self.leave_out == "same-camera":
+            label_and_camera(self.images, "images")
+            label_and_camera(self.images if self.queries is None else self.queries, "queries")
+
+    @property
+    def other_queries(self) -> ImageSet | None:
+        """The query set; None where the gallery's own images ask."""
+        return None if self.queries is self.images else self.queries
+
+    @property
+    def other_embedder(self) -> "Embedder | None":
+        """The embedder of queries; None where it is the gallery's own, or the same by its fingerprint."""
+        other = self.query_embedder
+        if other is None or other is self.embedder or other.fingerprint == self.embedder.fingerprint:
+            return None
+        return other
+
+
+def build_gallery(
+    gallery_type: "type[Gallery]", plan: Plan, path: str | os.PathLike[str] | None, **options: Any
+) -> "Gallery":
+    """See `Gallery.build`; options are batch_size, workers and progress of `embed_images`."""
+    folder = None if path is None else Path(os.fsdecode(path))
+    if folder is not None:
+        check_target(folder)
+        if holds_gallery(folder):
+            stored = same_gallery(folder, plan)
+            if stored is not None:
+                return _from_stored(
+                    gallery_type, stored, plan.embedder, plan.images, plan.other_queries, plan.other_embedder
+                )
+    embedded = embed(plan.images, plan.embedder, folder, "embeddings", on_error=plan.on_error, **options)
+    images = plan.images.subset(embedded.ids) if embedded.failed else plan.images
+    asking: dict[str, Any] = {}
+    queries, other = plan.other_queries, plan.other_embedder
+    if queries is not None or other is not None:
+        own = queries is None
+        queries = images if queries is None else queries
+        embedder = plan.embedder if other is None else other
+        # What the gallery's own network could read, the other one reads too: nothing may be skipped twice.
+        on_error = "raise" if own else plan.on_error
+        found = embed(queries, embedder, folder, "query_embeddings", on_error=on_error, **options)
+        asking = {
+            "queries": queries.subset(found.ids) if found.failed else queries,
+            "query_embedder": embedder,
+            "query_embeddings": found.embeddings,
+            "skipped_queries": found.failed,
+        }
+    gallery = gallery_type(
+        images,
+        plan.embedder,
+        embedded.embeddings,
+        plan.similarity,
+        skipped=embedded.failed,
+        leave_out=plan.leave_out,
+        **asking,
+    )
+    if folder is not None:
+        write_gallery(
+            folder,
+            gallery,
+            images_fingerprint=plan.images.fingerprint,
+            queries_fingerprint=None if plan.other_queries is None else plan.other_queries.fingerprint,
+        )
+        shutil.rmtree(unfinished(folder), ignore_errors=True)
+    return gallery
+
+
+def open_gallery(
+    gallery_type: "type[Gallery]",
+    path: str | os.PathLike[str],
+    embedder: "Embedder",
+    images: ImageSet | None,
+    queries: ImageSet | None,
+    query_embedder: "Embedder | None",
+) -> "Gallery":
+    """See `Gallery.open`."""
+    stored = read_gallery(Path(os.fsdecode(path)))
+    check_embedder(stored.path, stored.sidecar["embedder"], embedder, "embedder")
+    asks_with = embedder if query_embedder is None else query_embedder
+    check_embedder(stored.path, stored.query_embedder, asks_with, "query embedder")
+    if queries is not None and queries is not images and stored.query_table is None:
+        raise GalleryError(
+            f"{stored.path} was built without a query set: its own images ask. Open it without queries=, or build "
+            "another gallery with them"
+        )
+    return _from_stored(gallery_type, stored, embedder, images, queries, query_embedder)
+
+
+def _from_stored(
+    gallery_type: "type[Gallery]",
+    stored: StoredGallery,
+    embedder: "Embedder",
+    images: ImageSet | None,
+    queries: ImageSet | None,
+    query_embedder: "Embedder | None",
+) -> "Gallery":
+    sidecar = stored.sidecar
+    images = images_again(
+        stored.path, stored.images, stored.skipped, sidecar["images_fingerprint"], images, "images"
+    )
+    asking: dict[str, Any] = {}
+    if stored.queries is not None:
+        own = stored.query_embedder["fingerprint"] == sidecar["embedder"]["fingerprint"]
+        asking = {
+            "query_embedder": None if own else query_embedder,
+            "query_embeddings": stored.query_embeddings,
+            "skipped_queries": skipped_of(stored.queries),
+        }
+        if stored.query_table is not None:
+            asking["queries"] = images_again(
+                stored.path,
+                stored.query_table,
+                skipped_of(stored.queries),
+                stored.queries["images_fingerprint"],
+                queries,
+                "queries",
+            )
+    return gallery_type(
+        images,
+        embedder,
+        stored.embeddings,
+        sidecar["similarity"],
+        index=stored.index,
+        skipped=stored.skipped,
+        leave_out=stored.leave_out,
+        **asking,
+    )
+
+
+def embed(
+    images: ImageSet, embedder: "Embedder", path: Path | None, name: str, **options: Any
+) -> "EmbeddedSet":
     """Embed all images; what is done is kept beside the gallery's path until the gallery stands.
 
     Args:
         images: the image set.
         embedder: the embedder.
         path: the gallery's folder; None keeps nothing on disk.
+        name: what to call the file that is kept, without its ending.
         options: batch_size, workers, progress and on_error of `embed_images`.
 
     Raises:
@@ -29,7 +199,7 @@ def embed(images: ImageSet, embedder: "Embedder", path: Path | None, **options: 
     """
     from dmlviz.embedder import embed_images
 
-    kept = None if path is None else unfinished(path) / "embeddings.npy"
+    kept = None if path is None else unfinished(path) / f"{name}.npy"
     embedded = embed_images(embedder, images, path=kept, **options)
     if len(embedded.ids) == 0:
         first = f"; the first, {embedded.failed[0][1]!r}: {embedded.failed[0][2]}" if embedded.failed else ""
@@ -42,14 +212,7 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f"{path.name}.unfinished")
 
 
-def forget_unfinished(path: Path) -> None:
-    """Remove what was kept for a gallery that is now complete."""
-    shutil.rmtree(unfinished(path), ignore_errors=True)
-
-
-def same_gallery(
-    path: Path, images: ImageSet, embedder: "Embedder", similarity: str, on_error: str
-) -> StoredGallery | None:
+def same_gallery(path: Path, plan: Plan) -> StoredGallery | None:
     """The gallery at `path` if it is the one that would be built, None if it is broken.
 
     Raises:
@@ -59,16 +222,29 @@ def same_gallery(
         stored = read_gallery(path)
     except GalleryError:
         return None
-    sidecar = stored.sidecar
+    sidecar, asking = stored.sidecar, stored.queries
     differs = []
-    if sidecar["embedder"]["fingerprint"] != embedder.fingerprint:
+    if sidecar["embedder"]["fingerprint"] != plan.embedder.fingerprint:
         differs.append(f"another embedder ({sidecar['embedder']['name']})")
-    if sidecar["images_fingerprint"] != images.fingerprint:
+    if sidecar["images_fingerprint"] != plan.images.fingerprint:
         differs.append("other images or labels")
-    if sidecar["similarity"] != similarity:
+    if sidecar["similarity"] != plan.similarity:
         differs.append(f"similarity {sidecar['similarity']!r}")
-    if stored.skipped and on_error == "raise":
-        differs.append(f"{len(stored.skipped)} unreadable images left out")
+    built = None if asking is None else asking["images_fingerprint"]
+    if built != (None if plan.other_queries is None else plan.other_queries.fingerprint):
+        differs.append("no query set" if built is None else "other queries")
+    own = stored.query_embedder["fingerprint"] == sidecar["embedder"]["fingerprint"]
+    other = plan.other_embedder
+    if (other is None) != own or (
+        other is not None and stored.query_embedder["fingerprint"] != other.fingerprint
+    ):
+        name = stored.query_embedder["name"]
+        differs.append("no query embedder of its own" if own else f"another query embedder ({name})")
+    if stored.leave_out != plan.leave_out:
+        differs.append(f"leave_out {stored.leave_out!r}")
+    skipped = len(stored.skipped) + (0 if asking is None else len(skipped_of(asking)))
+    if skipped and plan.on_error == "raise":
+        differs.append(f"{skipped} unreadable images left out")
     if differs:
         raise GalleryError(
             f"{path} already holds a gallery, built with {' and '.join(differs)}; nothing was written. "
@@ -77,27 +253,43 @@ def same_gallery(
     return stored
 
 
-def check_embedder(stored: StoredGallery, embedder: "Embedder") -> None:
+def check_embedder(path: Path, built: dict[str, Any], embedder: "Embedder", which: str) -> None:
     """Refuse an embedder that did not build the gallery.
+
+    Args:
+        path: the gallery's folder.
+        built: name and fingerprint of the embedder that built it.
+        embedder: the one that was given.
+        which: "embedder" or "query embedder".
 
     Raises:
         GalleryError: its fingerprint is another.
     """
-    built = stored.sidecar["embedder"]
     if built["fingerprint"] != embedder.fingerprint:
         raise GalleryError(
-            f"{stored.path} was built with the embedder {built['name']!r} (fingerprint "
+            f"{path} was built with the {which} {built['name']!r} (fingerprint "
             f"{built['fingerprint'][:12]}), got {embedder.name!r} ({embedder.fingerprint[:12]}): its weights, "
-            "head or preprocessing differ. Open the gallery with the embedder that built it, or build another"
+            f"head or preprocessing differ. Open the gallery with the {which} that built it, or build another"
         )
 
 
-def images_again(stored: StoredGallery, images: ImageSet | None) -> ImageSet:
-    """The gallery's images: those given, if they are the same, otherwise those of the files it was built from.
+def images_again(
+    path: Path,
+    table: dict[str, Any],
+    left_out: Skipped,
+    built_from: str,
+    images: ImageSet | None,
+    which: str,
+) -> ImageSet:
+    """A gallery's images or queries: those given, if they are the same, otherwise those of its files.
 
     Args:
-        stored: the gallery's folder, read.
+        path: the gallery's folder.
+        table: what it remembers of them.
+        left_out: those that could not be read.
+        built_from: the fingerprint of the image set that was given then.
         images: the image set that it was built from (with or without the images that were skipped), or None.
+        which: "images" or "queries".
 
     Raises:
         FileNotFoundError: None was given and the images were not files, or the files are gone.
@@ -106,36 +298,36 @@ def images_again(stored: StoredGallery, images: ImageSet | None) -> ImageSet:
     Warns:
         UserWarning: labels, or the sizes of the files, are not those that the gallery was built from.
     """
-    skipped = {i for i, _, _ in stored.skipped}
+    skipped = {i for i, _, _ in left_out}
     if images is None:
-        images = images_of(stored.images, stored.path)
+        images = images_of(table, path, which)
         comparable = not skipped
     else:
         comparable = True
     fingerprint = images.fingerprint if comparable else ""
-    names = tuple(stored.images["names"])
+    names = tuple(table["names"])
     if images.names != names and skipped and len(images) == len(names) + len(skipped):
         images = images.subset([i for i in range(len(images)) if i not in skipped])
     elif skipped:
         comparable = False
     if images.names != names:
-        raise GalleryError(_names_differ(stored.path, names, images.names))
-    if comparable and fingerprint != stored.sidecar["images_fingerprint"]:
+        raise GalleryError(_names_differ(path, names, images.names, which))
+    if comparable and fingerprint != built_from:
         warnings.warn(
-            f"the images are not quite those that {stored.path} was built from: labels or the sizes of files "
+            f"the {which} are not quite those that {path} was built from: labels or the sizes of files "
             "differ. Its embeddings are of the earlier ones; build it again if pictures changed",
-            stacklevel=3,
+            stacklevel=5,
         )
     return images
 
 
-def _names_differ(path: Path, built: tuple[str, ...], given: tuple[str, ...]) -> str:
+def _names_differ(path: Path, built: tuple[str, ...], given: tuple[str, ...], which: str) -> str:
     if len(built) != len(given):
-        what = f"{len(built)} images, got {len(given)}"
+        what = f"{len(built)} {which}, got {len(given)}"
     else:
         first = next(i for i, (a, b) in enumerate(zip(built, given, strict=True)) if a != b)
         what = f"image {first} named {built[first]!r}, got {given[first]!r}"
     return (
-        f"{path} was built from other images: expected {what}. Give the image set that it was built from, "
+        f"{path} was built from other {which}: expected {what}. Give the image set that it was built from, "
         "in the same order"
     )

@@ -1,14 +1,43 @@
 """Embeddings as a gallery holds them: checked, and scaled to length one for the cosine."""
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from dmlviz.embedder import Embedder
 
 Similarity = Literal["cosine", "dot"]
 SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 _NAMED = 3
 _ROWS = 4096
+
+
+def check_similarity(similarity: Any) -> None:
+    """Refuse a similarity that is not known.
+
+    Raises:
+        ValueError: it is not one of `SIMILARITIES`.
+    """
+    if similarity not in SIMILARITIES:
+        raise ValueError(
+            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
+        )
+
+
+def check_dimensions(embedder: "Embedder", query_embedder: "Embedder") -> None:
+    """Refuse two embedders whose embeddings cannot be compared.
+
+    Raises:
+        ValueError: their dimensions differ.
+    """
+    if query_embedder.dim != embedder.dim:
+        raise ValueError(
+            f"queries and images can only be compared in one space: the query embedder {query_embedder.name!r} "
+            f"gives {query_embedder.dim} dimensions, the gallery's {embedder.name!r} gives {embedder.dim}. "
+            "Use two networks that were trained together"
+        )
 
 
 def as_embeddings(embeddings: Any, names: tuple[str, ...], dim: int) -> np.ndarray:

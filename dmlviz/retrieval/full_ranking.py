@@ -1,5 +1,7 @@
 """The full ranking of every query, read in blocks and never held whole."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from dmlviz.retrieval.metrics import PerQuery, average_precision_at_r, r_precision
@@ -8,64 +10,120 @@ _CELLS = 2**22  # similarities held at once
 _NUMBERS = 2**22  # float64 numbers of the rows compared with at once
 
 
-def per_query(vectors: np.ndarray, classes: np.ndarray) -> PerQuery:
-    """Ask with every row for all others, exactly, and keep what the metrics and the failures need.
+def per_query(
+    asking: np.ndarray,
+    vectors: np.ndarray,
+    of_query: np.ndarray,
+    of_row: np.ndarray,
+    left_out: list[np.ndarray],
+) -> PerQuery:
+    """Ask with every query for all rows, exactly, and keep what the metrics and the failures need.
 
     Similarities are summed in float64 and rounded to float32, as the index does; equal ones are ordered by
-    id. Memory stays near 100 MB whatever the size of the gallery.
+    row. Memory stays near 100 MB whatever the size of the gallery.
 
     Args:
+        asking: (m, D) float32, the queries as they are compared.
         vectors: (n, D) float32, the rows as they are indexed.
-        classes: (n,) int64, class of each row, numbered from 0.
+        of_query: (m,) int64, class of each query, numbered from 0.
+        of_row: (n,) int64, class of each row, in the same numbers.
+        left_out: for each query, the rows that it must not find, each once.
 
     Returns:
-        `PerQuery` with n entries; ids are row numbers.
+        `PerQuery` with m entries; `right` and `wrong` are row numbers.
     """
-    n = len(vectors)
-    members = _members(classes)
-    relevant = np.bincount(classes, minlength=1)[classes] - 1 if n else np.zeros(0, dtype=np.int64)
+    m, n = len(asking), len(vectors)
+    members = _members(of_row, of_query)
+    relevant = count_relevant(of_query, of_row, left_out)
     found = PerQuery(
         evaluated=relevant > 0,
         relevant=relevant,
-        first_hit_rank=np.zeros(n, dtype=np.int64),
-        r_precision=np.full(n, np.nan),
-        average_precision_at_r=np.full(n, np.nan),
-        right=np.full(n, -1, dtype=np.int64),
-        right_similarity=np.full(n, np.nan, dtype=np.float32),
-        wrong=np.full(n, -1, dtype=np.int64),
-        wrong_similarity=np.full(n, np.nan, dtype=np.float32),
+        first_hit_rank=np.zeros(m, dtype=np.int64),
+        r_precision=np.full(m, np.nan),
+        average_precision_at_r=np.full(m, np.nan),
+        right=np.full(m, -1, dtype=np.int64),
+        right_similarity=np.full(m, np.nan, dtype=np.float32),
+        wrong=np.full(m, -1, dtype=np.int64),
+        wrong_similarity=np.full(m, np.nan, dtype=np.float32),
     )
+    findable = np.array([n - len(rows) for rows in left_out], dtype=np.int64)
     # Queries are taken in the order of their class sizes, so that those of one block need a like depth.
     order = np.argsort(relevant, kind="stable")
-    step = max(1, min(256, _CELLS // max(n, 1)))
-    for start in range(0, n, step):
-        block = np.sort(order[start : start + step])
-        _read_block(vectors, classes, members, block, found)
+    for block, scores in scored_blocks(asking, vectors, left_out, order):
+        _read_block(scores, of_query[block], of_row, members, block, findable[block], found)
     return found
 
 
-def _members(classes: np.ndarray) -> list[np.ndarray]:
+def scored_blocks(
+    asking: np.ndarray, vectors: np.ndarray, left_out: list[np.ndarray], order: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The similarities of all rows to a few queries at a time.
+
+    Args:
+        asking: (m, D) float32.
+        vectors: (n, D) float32.
+        left_out: for each query, the rows that it must not find.
+        order: (m,) int64, the queries in the order in which to take them.
+
+    Yields:
+        Queries (B,) int64, ascending, and their similarities (B, n) float32; -inf for a row that is left out.
+    """
+    step = max(1, min(256, _CELLS // max(len(vectors), 1)))
+    for start in range(0, len(order), step):
+        block = np.sort(order[start : start + step])
+        scores = _similarities(asking[block], vectors)
+        for line, query in enumerate(block):
+            scores[line, left_out[query]] = -np.inf
+        yield block, scores
+
+
+def count_relevant(of_query: np.ndarray, of_row: np.ndarray, left_out: list[np.ndarray]) -> np.ndarray:
+    """(m,) int64, R: how many rows of each query's class it may find."""
+    if len(of_query) == 0:
+        return np.zeros(0, dtype=np.int64)
+    sizes = np.bincount(of_row, minlength=int(of_query.max()) + 1)
+    taken = [int((of_row[rows] == own).sum()) for own, rows in zip(of_query, left_out, strict=True)]
+    return sizes[of_query].astype(np.int64) - np.array(taken, dtype=np.int64)
+
+
+def _members(of_row: np.ndarray, of_query: np.ndarray) -> list[np.ndarray]:
     """Rows of each class, ascending."""
-    order = np.argsort(classes, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(classes))[:-1]) if len(classes) else []
+    count = int(max(of_row.max(initial=-1), of_query.max(initial=-1))) + 1
+    order = np.argsort(of_row, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(of_row, minlength=count))[:-1]) if count else []
 
 
 def _read_block(
-    vectors: np.ndarray, classes: np.ndarray, members: list[np.ndarray], block: np.ndarray, found: PerQuery
+    scores: np.ndarray,
+    classes: np.ndarray,
+    of_row: np.ndarray,
+    members: list[np.ndarray],
+    block: np.ndarray,
+    findable: np.ndarray,
+    found: PerQuery,
 ) -> None:
-    n = len(vectors)
-    scores = _similarities(vectors, block)
+    """Write down what the rankings of one block of queries say.
+
+    Args:
+        scores: (B, n) float32, -inf where a row is left out.
+        classes: (B,) int64, class of each query.
+        of_row: (n,) int64, class of each row.
+        members: rows of each class.
+        block: (B,) int64, the queries' places in `found`.
+        findable: (B,) int64, how many rows are not left out.
+        found: where to write.
+    """
     lines = np.arange(len(block))
-    scores[lines, block] = -np.inf
     relevant = found.relevant[block]
-    depth = min(int(relevant.max()) + 1, n - 1)  # one more than R, so that a wrong image is among them
+    depth = min(int(relevant.max()) + 1, int(findable.max()))  # beyond R by one: a wrong image is among them
     if depth < 1:
         return
     top = _best(scores, depth)
-    hits = classes[top] == classes[block][:, None]
+    of_class = of_row[top] == classes[:, None]
+    hits = of_class & (scores[lines[:, None], top] > -np.inf)
 
-    has_wrong = relevant < n - 1
-    first_wrong = (~hits).argmax(axis=1)
+    has_wrong = relevant < findable
+    first_wrong = (~of_class).argmax(axis=1)
     found.wrong[block[has_wrong]] = top[lines, first_wrong][has_wrong]
     found.wrong_similarity[block[has_wrong]] = scores[lines, top[lines, first_wrong]][has_wrong]
 
@@ -78,8 +136,8 @@ def _read_block(
             rank = int(hits[line].argmax())
             right = top[line, rank]
         else:
-            of_class = members[classes[query]]
-            right = of_class[scores[line, of_class].argmax()]  # argmax: the lowest id among equals
+            own = members[classes[line]]
+            right = own[scores[line, own].argmax()]  # argmax: the lowest row among equals
             best = scores[line, right]
             rank = int((scores[line] > best).sum() + (scores[line, :right] == best).sum())
         found.right[query] = right
@@ -87,10 +145,10 @@ def _read_block(
         found.first_hit_rank[query] = rank + 1
 
 
-def _similarities(vectors: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """(B, n) float32: inner products of the block's rows with all rows, summed in float64."""
-    scores = np.empty((len(block), len(vectors)), dtype=np.float32)
-    asking = vectors[block].astype(np.float64)
+def _similarities(asking: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(B, n) float32: inner products of the block's queries with all rows, summed in float64."""
+    scores = np.empty((len(asking), len(vectors)), dtype=np.float32)
+    asking = asking.astype(np.float64)
     step = max(256, _NUMBERS // vectors.shape[1])
     for start in range(0, len(vectors), step):
         columns = slice(start, start + step)

@@ -1,10 +1,8 @@
-"""`Gallery`: an image set, its embeddings, an index and the embedder that made them."""
+"""`Gallery`: images that can be searched, by each other or by a query set, and the embedders that see them."""
 
 import os
 import threading
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,22 +10,16 @@ import numpy as np
 from dmlviz.embedder import LocalEmbeddings
 from dmlviz.images import ImageSet
 from dmlviz.index import GalleryIndex
-from dmlviz.retrieval.building import (
-    ON_ERROR,
-    check_embedder,
-    embed,
-    forget_unfinished,
-    images_again,
-    same_gallery,
-)
-from dmlviz.retrieval.embeddings import SIMILARITIES, as_embeddings, lengths_of, named, unit_rows
+from dmlviz.retrieval.building import Plan, build_gallery, open_gallery
+from dmlviz.retrieval.embeddings import check_dimensions, check_similarity
 from dmlviz.retrieval.judging import evaluation, failures_frame, judge, per_query_frame
+from dmlviz.retrieval.leave_out import LeavingOut
 from dmlviz.retrieval.metrics import RECALL_AT, Evaluation, PerQuery
-from dmlviz.retrieval.network import Network
-from dmlviz.retrieval.query import Query, as_query
+from dmlviz.retrieval.query import Query
 from dmlviz.retrieval.ranking import Ranking
 from dmlviz.retrieval.region import cell_weights
-from dmlviz.retrieval.storage import StoredGallery, check_target, holds_gallery, read_gallery, write_gallery
+from dmlviz.retrieval.searching import nearest
+from dmlviz.retrieval.side import Side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +38,22 @@ class Gallery:
     nearer. Under cosine an image whose embedding has length zero cannot be ranked: it is named in a warning,
     listed in `unranked` and never found.
 
-    **Self-match** (leave-one-out). A query given by its id does not find itself, unless
-    `exclude_self=False`. It is left out by its id, not by its similarity: an exact duplicate of it under
-    another id is found. An image given as pixels or as a path is a new image: nothing is left out.
+    **Queries.** By default the gallery's images ask for each other. With `queries=`, another image set asks
+    (a query set, or views from the ground of places seen from the air), through `query_embedder` where it is
+    another network; both networks must give embeddings of one dimension. A query's id is a position in
+    `gallery.queries`. Ids of queries are taken by `search`, `search_region`, `score` (its first argument)
+    and everything called `query_...`; all other ids are those of gallery images. Pictures and paths that
+    are asked with go through the query embedder.
+
+    **Left out.** The rule `leave_out` says what a query given by its id does not find, and is not judged by:
+
+    - "self": itself, where the queries are the gallery's own images; with a query set nothing. An image is
+      left out by its id, not by its similarity: an exact duplicate of it under another id is found.
+    - "same-camera": images of its label from its camera, itself among them, and images labelled "-1" (the
+      junk of Market-1501). Cameras are the column `camera` of the image sets' tables.
+    - None: nothing.
+
+    A picture or a path is a new image: nothing is left out.
 
     **Threads.** Every method may be called from any thread; the network runs one call at a time.
 
@@ -60,9 +65,29 @@ class Gallery:
         index: the ranked rows where they are already indexed; made from the embeddings otherwise.
         skipped: (id, name, reason) of images that were left out because they could not be read.
         cache_bytes: how much memory local embeddings may be kept in.
+        queries: the image set that asks; the gallery's own images by default.
+        query_embedder: the embedder of queries; the gallery's by default.
+        query_embeddings: (Nq, D) real numbers, un-normalised, one row per query; to be given exactly where
+            the queries or their embedder are others than the gallery's.
+        skipped_queries: as `skipped`, of the queries.
+        leave_out: "self", "same-camera" or None.
+
+    Attributes:
+        images: the gallery's N images.
+        embedder: their embedder.
+        embeddings: (N, D) float32, un-normalised, read-only.
+        queries: the Nq images that ask; `images` itself by default.
+        query_embedder: their embedder; `embedder` itself by default.
+        query_embeddings: (Nq, D) float32, un-normalised, read-only; `embeddings` itself by default.
+        similarity: "cosine" or "dot".
+        index: the rows that are ranked.
+        leave_out: the rule's name, or None.
+        skipped, skipped_queries: what could not be read, as given.
 
     Raises:
-        ValueError: unknown similarity, embeddings of a wrong shape, or with NaN or infinity.
+        ValueError: unknown similarity or rule, embeddings of a wrong shape, or with NaN or infinity;
+            embedders of different dimensions; query embeddings lacking, or given where there is no use for them;
+            "same-camera" without labels or cameras.
 
     Warns:
         UserWarning: under cosine, images whose embedding has length zero.
@@ -78,25 +103,42 @@ class Gallery:
         index: GalleryIndex | None = None,
         skipped: Sequence[tuple[int, str, str]] = (),
         cache_bytes: int = CACHE_BYTES,
+        queries: ImageSet | None = None,
+        query_embedder: "Embedder | None" = None,
+        query_embeddings: Any = None,
+        skipped_queries: Sequence[tuple[int, str, str]] = (),
+        leave_out: str | None = "self",
     ) -> None:
-        _check_similarity(similarity)
+        check_similarity(similarity)
+        self.similarity = similarity
         self.images = images
         self.embedder = embedder
-        self.similarity = similarity
-        self.skipped = tuple(skipped)
-        self.embeddings = as_embeddings(embeddings, images.names, embedder.dim)
-        self._lengths = lengths_of(self.embeddings)
-        ranked = self._lengths > 0 if similarity == "cosine" else np.ones(len(images), dtype=bool)
-        self._ids = np.flatnonzero(ranked).astype(np.int64)
-        self._row_of = np.where(ranked, np.cumsum(ranked) - 1, -1).astype(np.int64)
-        if len(self.unranked):
-            warnings.warn(
-                f"the embedding of {named(np.array(self.unranked), images.names)} has length zero, so its cosine "
-                "is undefined: not ranked (see gallery.unranked)",
-                stacklevel=2,
+        self.queries = images if queries is None else queries
+        self.query_embedder = embedder if query_embedder is None else query_embedder
+        check_dimensions(embedder, self.query_embedder)
+        asks_itself = self.queries is images and self.query_embedder is embedder
+        if asks_itself != (query_embeddings is None):
+            raise ValueError(
+                "query_embeddings must be given exactly where queries or query_embedder are not the gallery's own; "
+                f"got {'none' if query_embeddings is None else 'some'}"
             )
-        self.index = GalleryIndex.build(self._rows_to_rank()) if index is None else index
-        self._network = Network(images, embedder, cache_bytes)
+        room = cache_bytes if asks_itself else cache_bytes // 2
+        self._item_side = Side(
+            images, embedder, embeddings, similarity, room, "not ranked (see gallery.unranked)"
+        )
+        self.index = GalleryIndex.build(self._item_side.rows) if index is None else index
+        self._item_side.rows = self.index.vectors
+        self._query_side = self._item_side
+        if not asks_itself:
+            useless = "they cannot be asked with"
+            self._query_side = Side(
+                self.queries, self.query_embedder, query_embeddings, similarity, room, useless
+            )
+        self.embeddings = self._item_side.embeddings
+        self.query_embeddings = self._query_side.embeddings
+        self.skipped, self.skipped_queries = tuple(skipped), tuple(skipped_queries)
+        self.leave_out = leave_out
+        self._left_out = LeavingOut(leave_out, self._query_side, self._item_side)
         self._judged: PerQuery | None = None
         self._judging = threading.Lock()
 
@@ -113,8 +155,11 @@ class Gallery:
         workers: int = 0,
         progress: bool = True,
         on_error: str = "raise",
+        queries: ImageSet | None = None,
+        query_embedder: "Embedder | None" = None,
+        leave_out: str | None = "self",
     ) -> "Gallery":
-        """Embed an image set and index it.
+        """Embed an image set, and a query set where there is one, and index it.
 
         With a path, the gallery is kept in that folder, written whole at the end. What is embedded until an
         interruption is kept beside it (`<path>.unfinished`), and the next call goes on from there. Where the
@@ -129,55 +174,29 @@ class Gallery:
             workers: processes that read images; 0 reads in this one.
             progress: show a progress bar.
             on_error: "raise" stops at an image that cannot be read, "skip" leaves it out: it is listed in
-                `skipped` and the other images are renumbered.
+                `skipped` (or `skipped_queries`) and the other images are renumbered.
+            queries: the image set that asks; the gallery's own images by default.
+            query_embedder: the embedder of queries; the gallery's by default.
+            leave_out: "self", "same-camera" or None, what a query does not find; see `Gallery`.
 
         Raises:
-            ValueError: no images, unknown option, embeddings that are not finite.
+            ValueError: no images, unknown option, embeddings that are not finite, embedders of different
+                dimensions, "same-camera" without labels or cameras.
             ImageReadError: an image cannot be read and `on_error` is "raise".
             FileNotFoundError: the folder that should hold `path` does not exist.
             GalleryError: something else, or another gallery, lies at `path`.
         """
-        _check_similarity(similarity)
-        if on_error not in ON_ERROR:
-            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-        if len(images) == 0:
-            raise ValueError("the image set is empty; a gallery needs at least one image")
-        folder = None if path is None else Path(os.fsdecode(path))
-        if folder is not None:
-            check_target(folder)
-            if holds_gallery(folder):
-                stored = same_gallery(folder, images, embedder, similarity, on_error)
-                if stored is not None:
-                    return cls._from_stored(stored, embedder, images_again(stored, images))
-        embedded = embed(
-            images,
-            embedder,
-            folder,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
-            on_error=on_error,
-        )
-        kept = images.subset(embedded.ids) if embedded.failed else images
-        gallery = cls(kept, embedder, embedded.embeddings, similarity, skipped=embedded.failed)
-        if folder is not None:
-            write_gallery(
-                folder,
-                gallery.embeddings,
-                gallery.index,
-                kept,
-                similarity=similarity,
-                embedder_name=embedder.name,
-                embedder_fingerprint=embedder.fingerprint,
-                images_fingerprint=images.fingerprint,
-                skipped=gallery.skipped,
-            )
-            forget_unfinished(folder)
-        return gallery
+        plan = Plan(images, embedder, similarity, queries, query_embedder, leave_out, on_error)
+        return build_gallery(cls, plan, path, batch_size=batch_size, workers=workers, progress=progress)
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], embedder: "Embedder", images: ImageSet | None = None
+        cls,
+        path: str | os.PathLike[str],
+        embedder: "Embedder",
+        images: ImageSet | None = None,
+        queries: ImageSet | None = None,
+        query_embedder: "Embedder | None" = None,
     ) -> "Gallery":
         """Open a gallery that `build` kept on disk.
 
@@ -186,25 +205,15 @@ class Gallery:
             embedder: the embedder that built it; another one is refused.
             images: the image set that it was built from. Not needed where the images were files: they are
                 found again where they lay, or at the same place relative to the gallery's folder.
+            queries: the query set that it was built with, if it was; as `images`.
+            query_embedder: the embedder of its queries, if that was another one.
 
         Raises:
             FileNotFoundError: there is no gallery, or its image files are gone.
-            GalleryError: it is half-written or was changed, or belongs to another embedder or other images.
+            GalleryError: it is half-written or was changed, or belongs to another embedder, other images or
+                other queries.
         """
-        stored = read_gallery(Path(os.fsdecode(path)))
-        check_embedder(stored, embedder)
-        return cls._from_stored(stored, embedder, images_again(stored, images))
-
-    @classmethod
-    def _from_stored(cls, stored: StoredGallery, embedder: "Embedder", images: ImageSet) -> "Gallery":
-        return cls(
-            images,
-            embedder,
-            stored.embeddings,
-            stored.sidecar["similarity"],
-            index=stored.index,
-            skipped=stored.skipped,
-        )
+        return open_gallery(cls, path, embedder, images, queries, query_embedder)
 
     # --- what is in it --------------------------------------------------------------------------------
 
@@ -213,37 +222,59 @@ class Gallery:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Class labels (N,), text; None for an unlabelled gallery."""
+        """Class labels (N,) of the images, text; None for an unlabelled gallery."""
         return self.images.labels
+
+    @property
+    def query_labels(self) -> np.ndarray | None:
+        """Class labels (Nq,) of the queries, text; None for unlabelled queries."""
+        return self.queries.labels
 
     @property
     def unranked(self) -> tuple[int, ...]:
         """Ids of images that cannot be ranked: under cosine, those whose embedding has length zero."""
-        return tuple(np.flatnonzero(self._row_of < 0).tolist())
+        return self._item_side.without_row
+
+    @property
+    def unranked_queries(self) -> tuple[int, ...]:
+        """Ids of queries that cannot be asked: under cosine, those whose embedding has length zero."""
+        return self._query_side.without_row
 
     def __repr__(self) -> str:
         classes = "no labels" if self.labels is None else f"{len(np.unique(self.labels))} classes"
-        return (
-            f"Gallery({len(self)} images, {classes}, {self.embedder.dim} dimensions, {self.similarity}, "
-            f"embedder {self.embedder.name!r})"
-        )
+        parts = [f"{len(self)} images, {classes}, {self.embedder.dim} dimensions, {self.similarity}"]
+        parts.append(f"embedder {self.embedder.name!r}")
+        if self.queries is not self.images:
+            parts.append(f"{len(self.queries)} queries")
+        if self.query_embedder is not self.embedder:
+            parts.append(f"query embedder {self.query_embedder.name!r}")
+        if self.leave_out != "self":
+            parts.append(f"leave_out {self.leave_out!r}")
+        return f"Gallery({', '.join(parts)})"
 
-    @property
-    def query_embedder(self) -> "Embedder":
-        """The embedder of queries."""
-        return self.embedder
+    def image(self, item: Any) -> np.ndarray:
+        """A picture as it came, (h, w, 3) uint8: the id of a gallery image, or any image that `search` takes."""
+        return self._item_side.image(item)
 
-    def image(self, query: Any) -> np.ndarray:
-        """A query's picture as it came, (h, w, 3) uint8: an image id, or any image that `search` takes."""
-        return self._network.image(as_query(query, self.images))
-
-    def view(self, query: Any) -> np.ndarray:
-        """An image as the network sees it, (H, W, 3) uint8: resized and cropped, before normalisation.
+    def view(self, item: Any) -> np.ndarray:
+        """An image as the gallery's network sees it, (H, W, 3) uint8: resized and cropped, before normalisation.
 
         Args:
-            query: image id, or any image that `search` takes.
+            item: id of a gallery image, or any image that `search` takes.
         """
-        return self._network.view(as_query(query, self.images))
+        return self._item_side.view(item)
+
+    def query_image(self, query: Any) -> np.ndarray:
+        """A query's picture as it came, (h, w, 3) uint8: the id of a query, or any image that `search` takes."""
+        return self._query_side.image(query)
+
+    def query_view(self, query: Any) -> np.ndarray:
+        """A query as the query embedder's network sees it, (H, W, 3) uint8; see `view`.
+
+        Args:
+            query: id of a query, or any image that `search` takes.
+        """
+        return self._query_side.view(query)
 
     # --- searched -------------------------------------------------------------------------------------
 
@@ -251,18 +282,19 @@ class Gallery:
         """Rank the gallery's images by their similarity to a query.
 
         Args:
-            query: image id, (H, W, 3) uint8 array, Pillow image, or path of an image file.
+            query: id of a query, (H, W, 3) uint8 array, Pillow image, or path of an image file.
             k: how many images to return, at least 1; cut to how many there are.
-            exclude_self: whether a query given by its id is left out of its own ranking.
+            exclude_self: whether the gallery's rule `leave_out` holds; False leaves nothing out. The ranking
+                says which rule it was made by.
 
         Raises:
-            IndexError: an id that is not in the gallery.
+            IndexError: an id that is not among the queries.
             TypeError: a query or k of another type.
             ValueError: k below 1, or, under cosine, a query whose embedding has length zero.
             FileNotFoundError: there is no such file.
         """
-        asked = as_query(query, self.images)
-        return self._rank(asked, self._asking(asked), k, exclude_self, "similarity")
+        asked = self._query_side.asked(query)
+        return self._rank(asked, self._query_side.row(asked), k, exclude_self, "similarity")
 
     def search_region(self, query: Any, mask: Any, k: int = 10, exclude_self: bool = True) -> Ranking:
         """Rank the gallery's images by what a region of the query contributes to the similarity.
@@ -282,12 +314,13 @@ class Gallery:
         Raises:
             ValueError: a mask of another shape, with values outside 0 to 1, or empty; else as `search`.
         """
-        asked = as_query(query, self.images)
+        asked = self._query_side.asked(query)
         local = self.query_local(asked)
-        weights = cell_weights(mask, local.grid, self.embedder.input_size, self.embedder.geometry)
+        network = self.query_embedder
+        weights = cell_weights(mask, local.grid, network.input_size, network.geometry)
         asking = np.einsum("hw,hwd->d", weights, local.vectors, dtype=np.float64)
         if self.similarity == "cosine":
-            asking = asking / self._length_of(asked)
+            asking = asking / self._query_side.length(asked)
         return self._rank(asked, asking.astype(np.float32), k, exclude_self, "region")
 
     def score(self, query: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -295,7 +328,7 @@ class Gallery:
 
         Args:
             query: as for `search`.
-            ids: (k,) image ids.
+            ids: (k,) ids of gallery images.
 
         Returns:
             (k,) float32; NaN where a cosine is undefined, because an embedding has length zero.
@@ -303,11 +336,11 @@ class Gallery:
         Raises:
             IndexError: an id that is not in the gallery.
         """
-        asked = as_query(query, self.images)
-        rows = self._row_of[self.images.check_ids(ids)]
+        asked = self._query_side.asked(query)
+        rows = self._item_side.row_of[self.images.check_ids(ids)]
         scores = np.full(len(rows), np.nan, dtype=np.float32)
         if self.similarity == "dot" or np.any(self.query_embedding(asked)):
-            scores[rows >= 0] = self.index.similarity(self._asking(asked), rows[rows >= 0])[0]
+            scores[rows >= 0] = self.index.similarity(self._query_side.row(asked), rows[rows >= 0])[0]
         return scores
 
     def scale(self, query_embedding: np.ndarray, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -315,7 +348,7 @@ class Gallery:
 
         Args:
             query_embedding: (D,), un-normalised.
-            ids: (k,) image ids.
+            ids: (k,) ids of gallery images.
 
         Returns:
             (k,) float64: 1 for "dot"; 1/(‖e_q‖‖e_g‖) for "cosine", 0 where a length is zero.
@@ -326,57 +359,57 @@ class Gallery:
         chosen = self.images.check_ids(ids)
         if self.similarity == "dot":
             return np.ones(len(chosen))
-        products = (
-            float(np.linalg.norm(np.asarray(query_embedding, dtype=np.float64))) * self._lengths[chosen]
-        )
+        length = float(np.linalg.norm(np.asarray(query_embedding, dtype=np.float64)))
+        products = length * self._item_side.lengths[chosen]
         return np.divide(1.0, products, out=np.zeros(len(chosen)), where=products > 0)
 
     # --- judged ---------------------------------------------------------------------------------------
 
     def evaluate(self, recall_at: Sequence[int] = RECALL_AT) -> Evaluation:
-        """Let every image ask for its class: recall@k, precision@1, R-precision, mAP@R.
+        """Let every query ask for its class: recall@k, precision@1, R-precision, mAP@R.
 
-        Each by its published definition, on the full ranking of every query; see `Evaluation`. The work is
-        done once and remembered.
+        Each by its published definition, on the full ranking of every query; see `Evaluation`. What the rule
+        `leave_out` says is neither found nor counted. The work is done once and remembered.
 
         Args:
             recall_at: the values of k.
 
         Raises:
-            ValueError: the gallery has no labels, no class has two images, or a k is below 1.
+            ValueError: images or queries have no labels, no query has an image of its class to find, or a k is
+                below 1.
         """
-        return evaluation(self._per_query(), recall_at)
+        return evaluation(self._per_query(), recall_at, self.queries is self.images)
 
     def per_query(self) -> "pd.DataFrame":
-        """One row per image of the gallery, asked as a query.
+        """One row per query.
 
-        Columns: name, label, evaluated (False: alone in its class, or unranked), hit (bool, whether the
-        first image found is right), first_hit_rank (from 1; 0 where not evaluated), margin (similarity of the
-        best right image minus that of the best wrong one; negative for a miss, NaN where one is lacking), right
-        and wrong (ids of those two, -1 where lacking). The index is the id.
+        Columns: name, label, evaluated (False: nothing of its class to find, or an embedding of length zero),
+        hit (bool, whether the first image found is right), first_hit_rank (from 1; 0 where not evaluated), margin
+        (similarity of the best right image minus that of the best wrong one; negative for a miss, NaN where
+        one is lacking), right and wrong (ids of those two images, -1 where lacking). The index is the query's id.
 
         Raises:
-            ValueError: the gallery has no labels.
+            ValueError: images or queries have no labels.
         """
-        return per_query_frame(self._per_query(), self.images)
+        return per_query_frame(self._per_query(), self.queries)
 
     def failures(self) -> "pd.DataFrame":
         """One row per missed query: its first image is of another class.
 
         Sorted by margin, most negative (worst) first, then by query; `frame.attrs["sorted_by"]` says so.
-        Columns: query, name, label, first_hit_rank, wrong (id of the image found first), wrong_label,
+        Columns: query (its id), name, label, first_hit_rank, wrong (id of the image found first), wrong_label,
         wrong_similarity, right (id of the best image of the query's class), right_similarity, margin
         (right_similarity - wrong_similarity, never positive).
 
         Raises:
-            ValueError: the gallery has no labels.
+            ValueError: images or queries have no labels.
         """
-        return failures_frame(self._per_query(), self.images)
+        return failures_frame(self._per_query(), self.queries, self.images)
 
     def _per_query(self) -> PerQuery:
         with self._judging:
             if self._judged is None:
-                self._judged = judge(self.index.vectors, self._ids, self.images)
+                self._judged = judge(self._query_side, self._item_side, self._left_out)
             return self._judged
 
     # --- taken apart ----------------------------------------------------------------------------------
@@ -401,73 +434,37 @@ class Gallery:
         Raises:
             IndexError: an id that is not in the gallery.
         """
-        return self._network.local_embeddings(
-            [Query(i, None, i) for i in self.images.check_ids(ids).tolist()]
-        )
+        return self._item_side.local([Query(i, None, i) for i in self.images.check_ids(ids).tolist()])
 
     def query_local(self, query: Any) -> LocalEmbeddings:
-        """Local embeddings of a query: an image id, or any image that `search` takes."""
-        return self._network.local_embeddings([as_query(query, self.images)])[0]
+        """Local embeddings of a query, by the query embedder: its id, or any image that `search` takes."""
+        return self._query_side.local([self._query_side.asked(query)])[0]
 
     def query_embedding(self, query: Any) -> np.ndarray:
-        """Embedding of a query, (D,) float32, un-normalised: the stored one for an image id."""
-        asked = as_query(query, self.images)
-        if asked.id is not None:
-            return self.embeddings[asked.id]
-        return self._network.embedding(asked)
+        """Embedding of a query, (D,) float32, un-normalised: the stored one for an id."""
+        return self._query_side.embedding(self._query_side.asked(query))
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _rows_to_rank(self) -> np.ndarray:
-        if self.similarity == "dot":
-            return self.embeddings
-        return unit_rows(self.embeddings[self._ids], self._lengths[self._ids])
-
-    def _length_of(self, asked: Query) -> float:
-        embedding = self.query_embedding(asked)
-        length = float(lengths_of(embedding[None])[0])
-        if length == 0:
-            what = "this image" if asked.id is None else named(np.array([asked.id]), self.images.names)
-            raise ValueError(
-                f"the embedding of {what} has length zero, so its cosine to anything is undefined; "
-                "ask with another image, or build the gallery with similarity='dot'"
-            )
-        return length
-
-    def _asking(self, asked: Query) -> np.ndarray:
-        """(D,) float32, the row to search with; for an image of the gallery, the very row that is indexed."""
-        if asked.id is not None and self._row_of[asked.id] >= 0:
-            return self.index.vectors[self._row_of[asked.id]]
-        embedding = self.query_embedding(asked)
-        if self.similarity == "dot":
-            return embedding
-        return unit_rows(embedding[None], np.array([self._length_of(asked)]))[0]
-
     def _rank(self, asked: Query, row: np.ndarray, k: int, exclude_self: bool, ranked_by: str) -> Ranking:
-        leave_out = asked.id is not None and exclude_self
-        exclude = np.array([self._row_of[asked.id]]) if leave_out else None
-        rows, similarities = self.index.search(row, k, exclude)
-        ids = self._ids[rows[0]]
+        rule = self._left_out.applied_to(asked.id) if exclude_self else None
+        left_out = None if rule is None or asked.id is None else self._left_out.rows_of(asked.id)
+        rows, similarities = nearest(self.index, row, k, left_out)
+        ids = self._item_side.ids[rows]
         labels = label = hits = None
+        if asked.id is not None and self.query_labels is not None:
+            label = str(self.query_labels[asked.id])
         if self.labels is not None:
             labels = self.labels[ids]
-            if asked.id is not None:
-                label = str(self.labels[asked.id])
-                hits = np.asarray(labels == label)
+            hits = None if label is None else np.asarray(labels == label)
         return Ranking(
             query=asked.id,
             query_label=label,
             ids=ids,
-            similarities=similarities[0],
+            similarities=similarities,
             labels=labels,
             hits=hits,
             names=tuple(self.images.names[i] for i in ids),
             ranked_by=ranked_by,
-        )
-
-
-def _check_similarity(similarity: str) -> None:
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
+            left_out=rule,
         )

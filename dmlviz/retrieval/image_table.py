@@ -33,8 +33,13 @@ def columns_of(images: ImageSet, gallery: Path) -> dict[str, Any]:
     }
 
 
-def images_of(stored: dict[str, Any], gallery: Path) -> ImageSet:
+def images_of(stored: dict[str, Any], gallery: Path, which: str = "images") -> ImageSet:
     """The image set as it was, from the files where it was made of files.
+
+    Args:
+        stored: what `columns_of` noted.
+        gallery: the gallery's folder.
+        which: "images" or "queries", for messages.
 
     Raises:
         FileNotFoundError: the images were not files, or the files are gone.
@@ -47,8 +52,8 @@ def images_of(stored: dict[str, Any], gallery: Path) -> ImageSet:
     names, labels = tuple(stored["names"]), stored["labels"]
     if stored["files"] is None:
         raise FileNotFoundError(
-            f"the images of {gallery} were not files, so they cannot be found again from here; "
-            "give the image set that it was built from: Gallery.open(path, embedder, images=...)"
+            f"the {which} of {gallery} were not files, so they cannot be found again from here; "
+            f"give the image set that it was built from: Gallery.open(path, embedder, {which}=...)"
         )
     files = [Path(file) for file in stored["files"]]
     missing = [i for i, file in enumerate(files) if not file.is_file()]
@@ -62,7 +67,7 @@ def images_of(stored: dict[str, Any], gallery: Path) -> ImageSet:
     if missing and len(missing) == len(files):
         raise FileNotFoundError(
             f"none of the {len(files)} image files of {gallery} is there any more (the first was {files[0]}); "
-            "if they were moved, give the image set: Gallery.open(path, embedder, images=...)"
+            f"if they were moved, give the image set: Gallery.open(path, embedder, {which}=...)"
         )
     if missing:
         shown = ", ".join(repr(names[i]) for i in missing[:_NAMED]) + (
@@ -71,7 +76,7 @@ def images_of(stored: dict[str, Any], gallery: Path) -> ImageSet:
         warnings.warn(
             f"{len(missing)} of {len(files)} image files of {gallery} are gone: {shown}. They are still "
             "ranked, but cannot be shown or explained",
-            stacklevel=4,
+            stacklevel=6,
         )
     table = pd.DataFrame(stored["columns"], index=range(len(names))) if stored["columns"] else None
     return ImageSet(FileReader(tuple(files), names), names, labels, table)

@@ -1,4 +1,4 @@
-"""Every image of a labelled gallery asked as a query: metrics, misses, margins."""
+"""Every query of a labelled gallery asked: metrics, misses, margins."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -9,7 +9,9 @@ import numpy as np
 
 from dmlviz.images import ImageSet
 from dmlviz.retrieval.full_ranking import per_query
+from dmlviz.retrieval.leave_out import LeavingOut
 from dmlviz.retrieval.metrics import Evaluation, PerQuery
+from dmlviz.retrieval.side import Side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,52 +19,73 @@ if TYPE_CHECKING:
 SORTED_BY = "margin (right_similarity - wrong_similarity), most negative first; then query"
 
 
-def judge(vectors: np.ndarray, ids: np.ndarray, images: ImageSet) -> PerQuery:
-    """Read the full ranking of every image.
+def judge(queries: Side, items: Side, left_out: LeavingOut) -> PerQuery:
+    """Read the full ranking of every query.
 
     Args:
-        vectors: (n, D) float32, the rows as they are ranked.
-        ids: (n,) int64, ascending, the image of each row.
-        images: the gallery's N images.
+        queries: the side that asks.
+        items: the side that is ranked.
+        left_out: what each query neither finds nor is judged by.
 
     Returns:
-        `PerQuery` with N entries, in ids of images.
+        `PerQuery` with one entry per query, in ids of queries; `right` and `wrong` are ids of images.
 
     Raises:
-        ValueError: the images have no labels.
+        ValueError: images or queries have no labels.
     """
-    if images.labels is None:
-        raise ValueError(
-            "this gallery has no labels, so hits and misses are not known; build it from an image set with labels "
-            "(a folder per class, or a label column)"
-        )
-    classes = np.unique(images.labels, return_inverse=True)[1].reshape(-1)
-    found = per_query(vectors, classes[ids])
-    return PerQuery(
-        **{
-            field.name: _spread(
-                getattr(found, field.name), ids, len(images), field.name in ("right", "wrong")
-            )
-            for field in fields(PerQuery)
-        }
+    of_query, of_item = classes_of(queries.images, items.images)
+    asking, ranked = queries.ids, items.ids
+    found = per_query(
+        queries.rows,
+        items.rows,
+        of_query[asking],
+        of_item[ranked],
+        [left_out.rows_of(query) for query in asking.tolist()],
     )
+    judged = {}
+    for field in fields(PerQuery):
+        of_rows = getattr(found, field.name)
+        if field.name in ("right", "wrong") and len(ranked):
+            of_rows = np.where(of_rows >= 0, ranked[of_rows], -1)
+        judged[field.name] = _spread(of_rows, asking, len(queries.images), field.name in ("right", "wrong"))
+    return PerQuery(**judged)
 
 
-def _spread(of_rows: np.ndarray, ids: np.ndarray, count: int, holds_rows: bool) -> np.ndarray:
-    """From one entry per ranked row to one per image; row numbers become ids."""
+def classes_of(queries: ImageSet, items: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of queries and of images, numbered together from 0: (Nq,) and (N,) int64.
+
+    Raises:
+        ValueError: one of them has no labels.
+    """
+    for images, what in ((items, "this gallery has"), (queries, "the queries of this gallery have")):
+        if images.labels is None:
+            raise ValueError(
+                f"{what} no labels, so hits and misses are not known; build it from an image set with labels "
+                "(a folder per class, or a label column)"
+            )
+    both = np.concatenate([queries.labels, items.labels])  # type: ignore[list-item]
+    classes = np.unique(both, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return classes[: len(queries)], classes[len(queries) :]
+
+
+def _spread(of_rows: np.ndarray, ids: np.ndarray, count: int, holds_ids: bool) -> np.ndarray:
+    """From one entry per query that was asked to one per query."""
     if of_rows.dtype.kind == "f":
         spread = np.full(count, np.nan, dtype=of_rows.dtype)
     else:
-        spread = np.full(count, -1 if holds_rows else 0, dtype=of_rows.dtype)
-    if holds_rows and len(ids):
-        of_rows = np.where(of_rows >= 0, ids[of_rows], -1)
+        spread = np.full(count, -1 if holds_ids else 0, dtype=of_rows.dtype)
     spread[ids] = of_rows
     spread.flags.writeable = False
     return spread
 
 
-def evaluation(judged: PerQuery, recall_at: Sequence[int]) -> Evaluation:
+def evaluation(judged: PerQuery, recall_at: Sequence[int], own: bool) -> Evaluation:
     """Average over the queries that can be answered.
+
+    Args:
+        judged: what the rankings say.
+        recall_at: the values of k.
+        own: whether the queries are the gallery's own images.
 
     Raises:
         ValueError: there is none, or a k is below 1.
@@ -74,6 +97,9 @@ def evaluation(judged: PerQuery, recall_at: Sequence[int]) -> Evaluation:
         raise ValueError(
             "no image of this gallery has another one of its class, so there is nothing to find; "
             "look at gallery.labels"
+            if own
+            else "no query has an image of its class in the gallery (left out ones do not count), so there is "
+            "nothing to find; look at gallery.query_labels, gallery.labels and gallery.leave_out"
         )
     rank = judged.first_hit_rank[queries]
     precision = judged.r_precision[queries]
@@ -91,15 +117,15 @@ def evaluation(judged: PerQuery, recall_at: Sequence[int]) -> Evaluation:
     )
 
 
-def per_query_frame(judged: PerQuery, images: ImageSet) -> "pd.DataFrame":
+def per_query_frame(judged: PerQuery, queries: ImageSet) -> "pd.DataFrame":
     """See `Gallery.per_query`."""
     import pandas as pd
 
-    index = pd.RangeIndex(len(images), name="id")
+    index = pd.RangeIndex(len(queries), name="id")
     return pd.DataFrame(
         {
-            "name": pd.Series(images.names, index=index, dtype=object),
-            "label": pd.Series(images.labels.tolist(), index=index, dtype=object),  # type: ignore[union-attr]
+            "name": pd.Series(queries.names, index=index, dtype=object),
+            "label": pd.Series(queries.labels.tolist(), index=index, dtype=object),  # type: ignore[union-attr]
             "evaluated": judged.evaluated,
             "hit": judged.first_hit_rank == 1,
             "first_hit_rank": judged.first_hit_rank,
@@ -111,21 +137,20 @@ def per_query_frame(judged: PerQuery, images: ImageSet) -> "pd.DataFrame":
     )
 
 
-def failures_frame(judged: PerQuery, images: ImageSet) -> "pd.DataFrame":
+def failures_frame(judged: PerQuery, queries: ImageSet, images: ImageSet) -> "pd.DataFrame":
     """See `Gallery.failures`."""
     import pandas as pd
 
     missed = np.flatnonzero(judged.evaluated & (judged.first_hit_rank > 1))
     missed = missed[np.argsort(judged.margin[missed], kind="stable")]
-    labels = images.labels
     frame = pd.DataFrame(
         {
             "query": missed,
-            "name": pd.Series([images.names[i] for i in missed], dtype=object),
-            "label": pd.Series([labels[i] for i in missed], dtype=object),  # type: ignore[index]
+            "name": pd.Series([queries.names[i] for i in missed], dtype=object),
+            "label": pd.Series([queries.labels[i] for i in missed], dtype=object),  # type: ignore[index]
             "first_hit_rank": judged.first_hit_rank[missed],
             "wrong": judged.wrong[missed],
-            "wrong_label": pd.Series([labels[i] for i in judged.wrong[missed]], dtype=object),  # type: ignore[index]
+            "wrong_label": pd.Series([images.labels[i] for i in judged.wrong[missed]], dtype=object),  # type: ignore[index]
             "wrong_similarity": judged.wrong_similarity[missed],
             "right": judged.right[missed],
             "right_similarity": judged.right_similarity[missed],

@@ -16,7 +16,7 @@ class Ranking:
     """The images found for one query, best first; images of equal similarity come in the order of their ids.
 
     Attributes:
-        query: id of the query in the gallery; None where the query is not one of its images.
+        query: id of the query among the gallery's queries (its own images by default); None for another image.
         query_label: the query's class; None where it is not known.
         ids: (k,) int64, ids of the images found.
         similarities: (k,) float32, higher is nearer. Ranked by "similarity": the cosine (from -1 to 1) or the
@@ -25,6 +25,8 @@ class Ranking:
         hits: (k,) bool, whether an image is of the query's class; None where a label is not known.
         names: (k,) names of the images found.
         ranked_by: "similarity" or "region".
+        left_out: the rule by which images are missing from the ranking: "self" (the query itself) or
+            "same-camera" (images of the query's label and camera, and junk); None where nothing is.
     """
 
     query: int | None
@@ -35,6 +37,7 @@ class Ranking:
     hits: np.ndarray | None
     names: tuple[str, ...]
     ranked_by: str = "similarity"
+    left_out: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -2,10 +2,13 @@
 
 The folder holds four files and no pickle:
 
-- `gallery.json`, the sidecar: dimension, similarity, count, embedder, versions, checksums;
+- `gallery.json`, the sidecar: dimension, similarity, count, embedder, rule of leaving out, versions, checksums;
 - `embeddings.npy`: (N, D) float32, un-normalised;
 - `index.faiss`: the rows as they are ranked;
-- `images.json`: names, labels, further columns, and where the image files lie.
+- `images.json`: names, labels, further columns, and where the image files lie;
+
+and, where the queries or their embedder are not the gallery's own, `query_embeddings.npy`, with a separate query
+set also `queries.json`, both in the same form.
 """
 
 import hashlib
@@ -15,21 +18,28 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmlviz._version import __version__
-from dmlviz.images import ImageSet
 from dmlviz.index import GalleryIndex
 from dmlviz.retrieval.image_table import columns_of
+
+if TYPE_CHECKING:
+    from dmlviz.retrieval.gallery import Gallery
 
 SIDECAR = "gallery.json"
 _EMBEDDINGS = "embeddings.npy"
 _INDEX = "index.faiss"
 _IMAGES = "images.json"
-_FORMAT = 1
+_QUERY_EMBEDDINGS = "query_embeddings.npy"
+_QUERIES = "queries.json"
+_FORMAT = 2
+_READABLE = (1, 2)  # format 1 knew neither queries nor rules of leaving out
 _KIND = "dmlviz gallery"
+
+Skipped = tuple[tuple[int, str, str], ...]
 
 
 class GalleryError(ValueError):
@@ -46,6 +56,8 @@ class StoredGallery:
         index: the rows that are ranked.
         images: content of `images.json`.
         sidecar: content of `gallery.json`.
+        query_embeddings: (Nq, D) float32; None where the gallery's own images ask, by its own embedder.
+        query_table: content of `queries.json`; None without a separate query set.
     """
 
     path: Path
@@ -53,11 +65,36 @@ class StoredGallery:
     index: GalleryIndex
     images: dict[str, Any]
     sidecar: dict[str, Any]
+    query_embeddings: np.ndarray | None
+    query_table: dict[str, Any] | None
 
     @property
-    def skipped(self) -> tuple[tuple[int, str, str], ...]:
+    def skipped(self) -> Skipped:
         """(id in the image set that was given, name, reason) of each image that could not be read."""
-        return tuple((int(i), str(name), str(reason)) for i, name, reason in self.sidecar["skipped"])
+        return skipped_of(self.sidecar)
+
+    @property
+    def queries(self) -> dict[str, Any] | None:
+        """What the sidecar says of the queries; None where the gallery's own images ask, by its own embedder."""
+        queries: dict[str, Any] | None = self.sidecar.get("queries")
+        return queries
+
+    @property
+    def query_embedder(self) -> dict[str, str]:
+        """Name and fingerprint of the embedder of queries."""
+        embedder: dict[str, str] = (self.queries or self.sidecar)["embedder"]
+        return embedder
+
+    @property
+    def leave_out(self) -> str | None:
+        """The rule of leaving out."""
+        rule: str | None = self.sidecar.get("leave_out", "self")
+        return rule
+
+
+def skipped_of(said: dict[str, Any]) -> Skipped:
+    """(id in the image set that was given, name, reason) of each image that could not be read."""
+    return tuple((int(i), str(name), str(reason)) for i, name, reason in said["skipped"])
 
 
 def check_target(path: Path) -> None:
@@ -87,54 +124,62 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def write_gallery(
-    path: Path,
-    embeddings: np.ndarray,
-    index: GalleryIndex,
-    images: ImageSet,
-    *,
-    similarity: str,
-    embedder_name: str,
-    embedder_fingerprint: str,
-    images_fingerprint: str,
-    skipped: tuple[tuple[int, str, str], ...],
+    path: Path, gallery: "Gallery", *, images_fingerprint: str, queries_fingerprint: str | None
 ) -> None:
     """Write a gallery into a temporary folder beside its path and rename that at the end.
 
     Args:
         path: the gallery's folder; a gallery that lies there is replaced.
-        embeddings: (N, D) float32, un-normalised.
-        index: the rows that are ranked.
-        images: the N images, without those skipped.
-        similarity: "cosine" or "dot".
-        embedder_name: what to call the embedder in messages.
-        embedder_fingerprint: which embedder it was.
-        images_fingerprint: of the image set as it was given.
-        skipped: (id in that set, name, reason) of images that could not be read.
+        gallery: the gallery.
+        images_fingerprint: of the image set as it was given, with the images that were skipped.
+        queries_fingerprint: of the query set as it was given; None where the gallery's own images ask.
     """
     folder = _fresh_folder(path, "part")
+    names = [_EMBEDDINGS, _INDEX, _IMAGES]
     try:
-        np.save(folder / _EMBEDDINGS, embeddings, allow_pickle=False)
-        index.save(folder / _INDEX)
-        _write_json(folder / _IMAGES, columns_of(images, path))
+        np.save(folder / _EMBEDDINGS, gallery.embeddings, allow_pickle=False)
+        gallery.index.save(folder / _INDEX)
+        _write_json(folder / _IMAGES, columns_of(gallery.images, path))
+        if gallery.query_embeddings is not gallery.embeddings:
+            np.save(folder / _QUERY_EMBEDDINGS, gallery.query_embeddings, allow_pickle=False)
+            names.append(_QUERY_EMBEDDINGS)
+        if queries_fingerprint is not None:
+            _write_json(folder / _QUERIES, columns_of(gallery.queries, path))
+            names.append(_QUERIES)
         sidecar = {
             "kind": _KIND,
             "format": _FORMAT,
-            "count": len(embeddings),
-            "dim": int(embeddings.shape[1]),
-            "similarity": similarity,
-            "embedder": {"name": embedder_name, "fingerprint": embedder_fingerprint},
+            "count": len(gallery.embeddings),
+            "dim": int(gallery.embeddings.shape[1]),
+            "similarity": gallery.similarity,
+            "leave_out": gallery.leave_out,
+            "embedder": {"name": gallery.embedder.name, "fingerprint": gallery.embedder.fingerprint},
             "images_fingerprint": images_fingerprint,
-            "skipped": [list(entry) for entry in skipped],
+            "skipped": [list(entry) for entry in gallery.skipped],
+            "queries": _queries_of(gallery, queries_fingerprint),
             "versions": {"dmlviz": __version__, "numpy": np.__version__},
-            "sha256": {name: _sha256(folder / name) for name in (_EMBEDDINGS, _INDEX, _IMAGES)},
+            "sha256": {name: _sha256(folder / name) for name in names},
         }
         _write_json(folder / SIDECAR, sidecar | {"check": check_of(sidecar)})
-        for name in (_EMBEDDINGS, _INDEX, _IMAGES, SIDECAR):
+        for name in (*names, SIDECAR):
             _flush(folder / name)
         _replace_folder(folder, path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _queries_of(gallery: "Gallery", fingerprint: str | None) -> dict[str, Any] | None:
+    """What the sidecar says of the queries."""
+    if gallery.query_embeddings is gallery.embeddings:
+        return None
+    embedder = gallery.query_embedder
+    return {
+        "count": len(gallery.query_embeddings),
+        "embedder": {"name": embedder.name, "fingerprint": embedder.fingerprint},
+        "images_fingerprint": fingerprint,
+        "skipped": [list(entry) for entry in gallery.skipped_queries],
+    }
 
 
 def read_gallery(path: Path) -> StoredGallery:
@@ -156,16 +201,22 @@ def read_gallery(path: Path) -> StoredGallery:
     sidecar = _read_json(path / SIDECAR)
     if sidecar.get("kind") != _KIND:
         raise GalleryError(f"{path / SIDECAR} does not describe a gallery. {again}")
-    if sidecar.get("format") != _FORMAT:
+    if sidecar.get("format") not in _READABLE:
         raise GalleryError(
-            f"{path} was written in format {sidecar.get('format')!r}, this version of dmlviz reads format "
-            f"{_FORMAT}. Update dmlviz, or build the gallery again"
+            f"{path} was written in format {sidecar.get('format')!r}, this version of dmlviz reads formats "
+            f"{' and '.join(map(str, _READABLE))}. Update dmlviz, or build the gallery again"
         )
     try:
-        expected = {name: sidecar["sha256"][name] for name in (_EMBEDDINGS, _INDEX, _IMAGES)}
+        queries = sidecar.get("queries")
+        names = [_EMBEDDINGS, _INDEX, _IMAGES] + ([] if queries is None else [_QUERY_EMBEDDINGS])
+        if queries is not None and queries["images_fingerprint"] is not None:
+            names.append(_QUERIES)
+        expected = {name: sidecar["sha256"][name] for name in names}
         count, dim = int(sidecar["count"]), int(sidecar["dim"])
-        _ = sidecar["similarity"], sidecar["embedder"]["fingerprint"], sidecar["embedder"]["name"]
-        _ = [(int(i), name, reason) for i, name, reason in sidecar["skipped"]], sidecar["images_fingerprint"]
+        _ = sidecar["similarity"]
+        for said in filter(None, (sidecar, queries)):
+            _ = said["embedder"]["fingerprint"], said["embedder"]["name"], said["images_fingerprint"]
+            _ = int(said["count"]), skipped_of(said)
         if sidecar["check"] != check_of(sidecar):
             raise GalleryError(f"{SIDECAR} in {path} was changed since it was written. {again}")
     except GalleryError:
@@ -186,7 +237,17 @@ def read_gallery(path: Path) -> StoredGallery:
             f"embeddings of shape {embeddings.shape}, an index of {index.dim} dimensions and "
             f"{len(images.get('names', ()))} names. {again}"
         )
-    return StoredGallery(path, embeddings, index, images, sidecar)
+    asking = None if queries is None else np.load(path / _QUERY_EMBEDDINGS, allow_pickle=False)
+    table = _read_json(path / _QUERIES) if _QUERIES in expected else None
+    if queries is not None and asking is not None:
+        names_of = images if table is None else table
+        held = len(names_of.get("names", ()))
+        if asking.shape != (int(queries["count"]), dim) or held != len(asking):
+            raise GalleryError(
+                f"{path} does not fit together: its sidecar says {queries['count']} queries of {dim} dimensions, it "
+                f"holds embeddings of shape {asking.shape} and {held} names of them. {again}"
+            )
+    return StoredGallery(path, embeddings, index, images, sidecar, asking, table)
 
 
 def check_of(sidecar: dict[str, Any]) -> str:

@@ -245,7 +245,7 @@ def test_memory_of_local_embeddings_is_bounded(images, embedder):
     gallery = Gallery(images, embedder, embedder.embed(list(images)), cache_bytes=3 * gallery_bytes)
     embedder.calls.clear()
     assert len(gallery.local_embeddings_of(range(10))) == 10
-    kept = gallery._network._locals
+    kept = gallery._item_side.network._locals
     assert (len(kept), kept.bytes) == (3, 3 * size)
     gallery.local_embeddings(7)  # used again, so 8 is now the longest unused
     gallery.local_embeddings(0)
