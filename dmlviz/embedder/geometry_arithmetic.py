@@ -351,6 +351,7 @@ _PER_VALUE = {
     "leaky_relu",
     "elu",
     "celu",
+    "_prelu_kernel",
 }
 _RULES: dict[str, Callable[[Tape, Step, _Place], _Place | None]] = {
     "convolution": _convolution,
