@@ -40,18 +40,28 @@ _TRUNKS: dict[str, Callable[[Any], nn.Module]] = {
     "resnet50": _resnet,
     "vgg16": _features,
 }
+_CLASSIFIER = {  # the linear map to class scores, of the networks where it reads the average of the last feature map
+    "densenet121": "classifier",
+    "efficientnet_b0": "classifier.1",
+    "mobilenet_v2": "classifier.1",
+    "resnet18": "fc",
+    "resnet50": "fc",
+}
 
 
 def embedder_of_torchvision(
     name: str, weights: str | Path | None = None, *, input_size: tuple[int, int] | None = None, seed: int = 0
 ) -> Embedder:
-    """A torchvision network without its classifier.
+    """A torchvision network up to its classifier.
 
     The embedding is the plain average of the last feature map over its cells. For most networks that is what
     their classifier reads; for convnext_tiny it is the average before the LayerNorm of its classifier (which
     would not be a sum over cells), for vgg16 the average of the 512 last channels instead of its fully connected
     layers. Size and normalisation of the input are those of torchvision's best weights, also when `weights` is
     None. For another embedding, give the network to `Embedder.from_module`.
+
+    Where weights are given and their classifier is one linear map of that average (densenet121, efficientnet_b0,
+    mobilenet_v2, resnet18, resnet50), it is kept as `Embedder.classifier`, with as many classes as it has.
 
     Args:
         name: See `Embedder.from_torchvision`.
@@ -79,10 +89,13 @@ def embedder_of_torchvision(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = torchvision.models.get_model(name, weights=None)
+    classifier = None
     if weights == "DEFAULT":
-        net.load_state_dict(_downloaded(best, name))
+        state = _downloaded(best, name)
+        net.load_state_dict(state)
+        classifier = _classifier(state, name)
     elif weights is not None:
-        _load(net, Path(weights), name)
+        classifier = _classifier(_load(net, Path(weights), name), name)
     trunk = _TRUNKS[name](net).eval().requires_grad_(False)
     prepared = Preprocess.from_torchvision(best.transforms())
     if input_size is not None:
@@ -103,6 +116,7 @@ def embedder_of_torchvision(
         geometry=geometry,
         name=name,
         details="; ".join(filter(None, (details, geometry.note))),
+        classifier=classifier,
     )
 
 
@@ -117,7 +131,29 @@ def _downloaded(best: Any, name: str) -> dict[str, Tensor]:
     return state
 
 
-def _load(net: nn.Module, path: Path, name: str) -> None:
+def _classifier(state: dict[str, Tensor], name: str) -> nn.Linear | None:
+    """The linear map from the average of the last feature map to class scores, where the state dict has one."""
+    layer = _CLASSIFIER.get(name)
+    weight, bias = state.get(f"{layer}.weight"), state.get(f"{layer}.bias")
+    if weight is None or weight.ndim != 2:
+        return None
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"the classifier of {name} has weights {tuple(weight.shape)} (classes, features) and a bias "
+            f"{tuple(bias.shape)}; expected one bias per class"
+        )
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta").to_empty(
+        device="cpu"
+    )
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        if bias is not None:
+            linear.bias.copy_(bias)
+    return linear.eval().requires_grad_(False)
+
+
+def _load(net: nn.Module, path: Path, name: str) -> dict[str, Tensor]:
+    """Load a state dict from a file, all but its classifier, and return it whole."""
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no file of weights at {path}; pass the path of a .safetensors or .pth state dict, "
@@ -150,3 +186,4 @@ def _load(net: nn.Module, path: Path, name: str) -> None:
         )
         raise ValueError(f"the weights in {path} are not those of torchvision's {name} ({wrong})")
     net.load_state_dict(kept, strict=False)
+    return dict(state)

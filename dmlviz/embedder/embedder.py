@@ -42,6 +42,8 @@ class Embedder:
         input_size: (H, W) fed to the network, where `preprocess` leaves it open.
         name: What to call the embedder.
         note: What every result must carry, such as that the head is linearised; "" if nothing.
+        classifier: nn.Linear from the embedding (or the pooled features) to class scores, where the network was
+            trained with one; class activation maps read it, embeddings do not. None: there is none.
 
     Attributes:
         trunk: As given.
@@ -53,6 +55,7 @@ class Embedder:
         dim: Number of components D of an embedding.
         name: As given.
         note: As given.
+        classifier: As given.
         exact: Whether the parts of any embedding add up with the same offset for every image.
         details: What `from_module` found out: the layer of the feature map, what was taken off, why no geometry.
         view_note: How the view comes about, in words.
@@ -80,6 +83,7 @@ class Embedder:
         note: str = "",
         details: str = "",
         folded: bool = False,
+        classifier: nn.Linear | None = None,
     ) -> None:
         if not isinstance(trunk, nn.Module):
             raise TypeError(f"trunk must be a torch.nn.Module, got {type(trunk).__name__}")
@@ -87,7 +91,10 @@ class Embedder:
             raise TypeError(
                 f"head must be a LinearHead, got {type(head).__name__}; Embedder.from_module makes one of any model"
             )
+        if classifier is not None and not isinstance(classifier, nn.Linear):
+            raise TypeError(f"classifier must be a torch.nn.Linear or None, got {type(classifier).__name__}")
         refuse_batch_statistics(trunk)
+        self.classifier = classifier
         self.trunk, self.geometry, self.name, self.note, self.details = trunk, geometry, name, note, details
         self.preprocess: Preprocess | MeasuredPreprocess = as_preprocess(preprocess, input_size)
         size = self.preprocess.size or input_size
@@ -158,7 +165,7 @@ class Embedder:
         input_size: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> "Embedder":
-        """A torchvision network without its classifier: the embedding is the average of its last feature map.
+        """A torchvision network up to its classifier: the embedding is the average of its last feature map.
 
         See `dmlviz.embedder.backbones.embedder_of_torchvision`.
 
@@ -273,6 +280,7 @@ class Embedder:
     @torch.no_grad()
     def feature_maps(self, images: Images, batch_size: int = 16) -> Tensor:
         """The last feature maps of pictures, (N, C, h, w), on the embedder's device."""
+        self._refuse_changed_weights()
         device, dtype = placement(self.trunk)
         with evaluating(self.trunk):
             maps = [self._feature_maps(b.to(device, dtype)) for b in self._batches(images, batch_size)]

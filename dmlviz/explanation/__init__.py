@@ -1,8 +1,11 @@
 """Why two images match: similarities taken apart into contributions that add up to the score.
 
-One result type, `Decomposition`, and the functions that make or read it. NumPy in every result; torch only
-inside the embedder that computes the local embeddings.
+One result type, `Decomposition`, and the functions that make or read it. NumPy in every result. The functions
+of the methods that read the network itself load torch when they are first asked for.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dmlviz.embedder import cell_of_pixel
 from dmlviz.explanation.decomposition import (
@@ -16,22 +19,68 @@ from dmlviz.explanation.explain import explain, explain_ranking
 from dmlviz.explanation.margin import MarginMap, margin_map
 from dmlviz.explanation.method import Method
 from dmlviz.explanation.methods import METHODS, method_named, methods_for
+from dmlviz.explanation.offset_modes import OFFSETS, Offsets, with_offsets
 from dmlviz.explanation.ranking_maps import ranking_maps
+
+if TYPE_CHECKING:
+    from dmlviz.explanation.class_maps import cam
+    from dmlviz.explanation.distance_maps import class_prototype, dist_cam
+    from dmlviz.explanation.gradient_maps import grad_cam, grad_cam_unnormalised, rectified_grad_cam
+    from dmlviz.explanation.published import published_decomposition
+    from dmlviz.explanation.sign_split import l1_split
+
+_MODULE_OF = {  # functions of methods, loaded when asked for; a module has another name than its functions
+    "cam": "class_maps",
+    "class_prototype": "distance_maps",
+    "dist_cam": "distance_maps",
+    "grad_cam": "gradient_maps",
+    "grad_cam_unnormalised": "gradient_maps",
+    "l1_split": "sign_split",
+    "published_decomposition": "published",
+    "rectified_grad_cam": "gradient_maps",
+}
 
 __all__ = [
     "METHODS",
+    "OFFSETS",
     "SIDES",
     "SIMILARITIES",
     "Decomposition",
     "MarginMap",
     "Method",
+    "Offsets",
     "Side",
+    "cam",
     "cell_of_pixel",
+    "class_prototype",
     "decompose_similarity",
+    "dist_cam",
     "explain",
     "explain_ranking",
+    "grad_cam",
+    "grad_cam_unnormalised",
+    "l1_split",
     "margin_map",
     "method_named",
     "methods_for",
+    "published_decomposition",
     "ranking_maps",
+    "rectified_grad_cam",
+    "with_offsets",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the function of a method from its file when it is first asked for."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(
+            f"module 'dmlviz.explanation' has no attribute {name!r}; it offers {', '.join(__all__)}"
+        )
+    value = getattr(import_module(f"dmlviz.explanation.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

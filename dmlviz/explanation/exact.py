@@ -13,17 +13,33 @@ from dmlviz.explanation.decomposition import (
     rounding_tolerance,
 )
 from dmlviz.explanation.method import Method, against_index, suits_all
+from dmlviz.explanation.offset_modes import Offsets, with_offsets
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 
-def decompose_ranking(gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray) -> list[Decomposition]:
-    """Decompose the similarities of a query to several gallery images; see `decompose_similarity`."""
+def decompose_ranking(
+    gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, *, offsets: Offsets = "separate"
+) -> list[Decomposition]:
+    """Decompose the similarities of a query to several gallery images; see `decompose_similarity`.
+
+    Args:
+        gallery: The gallery that was searched.
+        query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
+        ids: (k,) ids of gallery images.
+        offsets: "separate", "spread" (over the cells) or "drop"; see `with_offsets`.
+
+    Raises:
+        ValueError: If the mode of the offsets is unknown.
+    """
     chosen = [int(i) for i in ids]
     query_local = gallery.query_local(query)
     kind = cast(Similarity, gallery.similarity)
-    whys = [decompose_similarity(query_local, local, kind) for local in gallery.local_embeddings_of(chosen)]
+    whys = [
+        with_offsets(decompose_similarity(query_local, local, kind), offsets)
+        for local in gallery.local_embeddings_of(chosen)
+    ]
     return [
         replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), why.similarity))
         for why in against_index(gallery, query, chosen, whys)

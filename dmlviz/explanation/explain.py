@@ -71,7 +71,8 @@ def explain_ranking(
         TypeError: If the method has no such option.
     """
     chosen = method_named(method)
-    if reason := chosen.unsuited(gallery):
+    supplied = any(options.get(option) is not None for option in chosen.supplied_by)
+    if not supplied and (reason := chosen.unsuited(gallery)):
         raise ValueError(f"the method {method!r} does not suit this gallery: {reason}")
     ids = [int(i) for i in ids]
     if not ids:

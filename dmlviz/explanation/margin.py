@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmlviz.explanation.decomposition import rounding_tolerance
+from dmlviz.explanation.explain import explain_ranking
+from dmlviz.explanation.methods import METHODS, method_named
 from dmlviz.explanation.ranking_maps import maps_from_embeddings
 
 if TYPE_CHECKING:
@@ -19,11 +21,17 @@ class MarginMap:
     Attributes:
         map: (hq, wq) float32, signed, in units of the similarity: positive cells speak for `wrong`, negative ones
             for `right`. `map.sum() + offset` is `margin`, up to `residual`.
-        offset: What no cell of the query accounts for: its offset against the two embeddings.
-        margin: S(query, wrong) − S(query, right), of the scores that the index ranks by.
+        offset: What no cell of the query accounts for: its offset against the two embeddings, or whatever else the
+            method's map of the query leaves out.
+        margin: S(query, wrong) − S(query, right), of the scores that the index ranks by; of the method's own scores
+            where it explains another similarity (`kind`). NaN where one of them is undefined.
         wrong: The id of the gallery image that is asked about.
         right: The id of the gallery image that it is held against.
         tolerance: How far `residual` may lie from zero by rounding alone.
+        kind: What the similarity is: "cosine", "dot", or another name that the method states.
+        method: How the two maps were computed.
+        note: What the reader must know; empty where there is nothing to say.
+        promises: Whether the method promises parts that add up. Where it does not, `residual` is a finding.
     """
 
     map: np.ndarray
@@ -32,6 +40,10 @@ class MarginMap:
     wrong: int
     right: int
     tolerance: float
+    kind: str = "cosine"
+    method: str = "decomposition"
+    note: str = ""
+    promises: bool = True
 
     @property
     def residual(self) -> float:
@@ -48,27 +60,36 @@ class MarginMap:
         return (
             f"MarginMap(S(query, {self.wrong}) − S(query, {self.right}) = {self.margin:+.6f} = map "
             f"{float(self.map.sum(dtype=np.float64)):+.6f} + offset {self.offset:+.6f}, residual "
-            f"{self.residual:.1e}; cells {h}×{w})"
+            f"{self.residual:.1e}; cells {h}×{w}, {self.method}{'; ' + self.note if self.note else ''})"
         )
 
 
-def margin_map(gallery: "Gallery", query: Any, wrong: int, right: int) -> MarginMap:
+def margin_map(
+    gallery: "Gallery", query: Any, wrong: int, right: int, method: str = "decomposition", **options: Any
+) -> MarginMap:
     """Say where on the query a gallery image gains its lead over another.
 
-    S(q, wrong) − S(q, right) is linear in the gallery embeddings, so the map is one product of the query's local
-    embeddings with their difference. No feature map of the two gallery images is needed.
+    By the exact decomposition: S(q, wrong) − S(q, right) is linear in the gallery embeddings, so the map is one
+    product of the query's local embeddings with their difference, and no feature map of the two gallery images is
+    needed. By any other method with `Method.linear` (and with options of the decomposition): the difference of the
+    two overall maps of the query; what those leave out (`unmapped`) makes the offset.
 
     Args:
         gallery: The gallery that was searched.
         query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
         wrong: The id of the image that ranked higher, or any other that is asked about.
         right: The id of the image to hold it against.
+        method: One of `METHODS` whose maps may be subtracted.
+        **options: What the method takes beside the pair.
 
     Returns:
         A `MarginMap`.
 
     Raises:
         IndexError: If an id is not in the gallery.
+        ValueError: If the method is unknown, does not suit the gallery, or is not linear: then the difference of
+            two maps would not explain the difference of the scores.
+        TypeError: If the method has no such option.
 
     Examples:
         >>> import dmlviz as dv
@@ -78,6 +99,8 @@ def margin_map(gallery: "Gallery", query: Any, wrong: int, right: int) -> Margin
         >>> margin.adds_up and margin.margin > 0
         True
     """
+    if method != "decomposition" or options:
+        return _by_subtraction(gallery, query, wrong, right, method, options)
     ids = np.array([wrong, right], dtype=np.int64)
     scores = gallery.score(query, ids).astype(np.float64)
     local = gallery.query_local(query)
@@ -92,4 +115,30 @@ def margin_map(gallery: "Gallery", query: Any, wrong: int, right: int) -> Margin
         wrong=int(wrong),
         right=int(right),
         tolerance=2 * rounding_tolerance(of_wrong.dtype, float(np.abs(scores).max())),
+        kind=gallery.similarity,
+        note="; ".join(dict.fromkeys(filter(None, (gallery.query_embedder.note, gallery.embedder.note)))),
+    )
+
+
+def _by_subtraction(
+    gallery: "Gallery", query: Any, wrong: int, right: int, method: str, options: dict[str, Any]
+) -> MarginMap:
+    if not method_named(method).linear:
+        offered = ", ".join(repr(name) for name in METHODS if method_named(name).linear)
+        raise ValueError(
+            f"the difference of two maps of the method {method!r} does not explain the difference of two "
+            f"similarities; a margin map needs one of {offered}"
+        )
+    of_wrong, of_right = explain_ranking(gallery, query, [wrong, right], method, **options)
+    return MarginMap(
+        map=of_wrong.overall_map("query") - of_right.overall_map("query"),
+        offset=of_wrong.unmapped("query") - of_right.unmapped("query"),
+        margin=of_wrong.similarity - of_right.similarity,
+        wrong=int(wrong),
+        right=int(right),
+        tolerance=of_wrong.tolerance + of_right.tolerance,
+        kind=of_wrong.kind,
+        method=of_wrong.method,
+        note="; ".join(dict.fromkeys(filter(None, (of_wrong.note, of_right.note)))),
+        promises=of_wrong.promises and of_right.promises,
     )

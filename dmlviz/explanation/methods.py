@@ -10,6 +10,16 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "decomposition": "exact",
+    "published-decomposition": "published",
+    "grad-cam": "gradient_maps",
+    "grad-cam-unnormalised": "gradient_maps",
+    "rectified-grad-cam": "gradient_maps",
+    "dist-cam": "distance_maps",
+    "l1-split": "sign_split",
+    "cam": "class_maps",
+    "occlusion": "occlusion",
+    "rise": "rise",
+    "corr-rise": "rise",
 }
 METHODS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all methods, in the order in which pickers offer them."""
