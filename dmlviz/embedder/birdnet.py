@@ -54,7 +54,7 @@ class BirdNet(nn.Module):
             layers[f"conv{number}"] = nn.Conv2d(channels, out, kernel, stride, padding, bias=folded)
             if not folded:
                 layers[f"norm{number}"] = nn.BatchNorm2d(out)
-            layers[f"relu{number}"] = nn.ReLU()
+            layers[f"relu{number}"] = nn.ReLU(inplace=True)
             channels = out
         self.trunk = nn.Sequential(layers)
         self.linear = nn.Linear(channels, EMBEDDING_DIM, bias=False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from dmlviz.embedder.jacobian import value_and_pull
+from dmlviz.embedder.jacobian import load_forward_mode, value_and_pull
 from dmlviz.embedder.passage import Passage
 from dmlviz.embedder.tape import Ref, Step
 
@@ -70,6 +70,7 @@ def first_broken(passage: Passage, probes: list[Tensor]) -> Step:
     All probes go through the head side by side, each with its derivative in its own direction.
     """
     walk = passage.walker(_CPU, _DOUBLE)
+    load_forward_mode()
     with forward_ad.dual_level():
         many: list[dict[Ref, Any]] = [{passage.start: forward_ad.make_dual(p[None], p[None])} for p in probes]
         for step in passage.steps:

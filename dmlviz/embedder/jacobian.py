@@ -1,8 +1,10 @@
 """Heads of any form, taken apart by their Jacobian at the feature map."""
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,14 +14,18 @@ from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.local_embeddings import LocalEmbeddings
 from dmlviz.embedder.passage import Passage
 
-with warnings.catch_warnings():  # torch's own rules for forward mode are compiled in a way that it warns of
-    warnings.simplefilter("ignore")
-    import torch._decomp.decompositions_for_jvp
-
 Function = Callable[[Tensor], Tensor]
 LINEARISED = (
     "the head was linearised at each image: parts are first-order and the offset differs from image to image"
 )
+
+
+@cache
+def load_forward_mode() -> None:
+    """Have torch compile its rules for forward mode, which takes a while and warns of the way it is done."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 
 def value_and_pull(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,6 +40,7 @@ def value_and_pull(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _forward(function: Callable[[Tensor], Any], x: Tensor, tangent: Tensor) -> tuple[Any, Any]:
     """f(x) and J(x)·tangent in forward mode."""
+    load_forward_mode()
     found = torch.func.jvp(function, (x,), (tangent,))
     return found[0], found[1]
 
