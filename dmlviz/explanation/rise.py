@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from dmlviz.explanation.black_box import (
-    Covering,
     Probe,
-    Resolution,
     Scores,
     explain_pair,
     shared_ranking,
     suits_dot_and_cosine,
-    whole_number,
 )
+from dmlviz.explanation.covering import Covering, Resolution, whole_number
 from dmlviz.explanation.decomposition import SIDES, Decomposition, Side
 from dmlviz.explanation.masked_views import Masks, in_batches
 from dmlviz.explanation.method import Method
