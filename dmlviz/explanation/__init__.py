@@ -26,18 +26,26 @@ if TYPE_CHECKING:
     from dmlviz.explanation.class_maps import cam
     from dmlviz.explanation.distance_maps import class_prototype, dist_cam
     from dmlviz.explanation.gradient_maps import grad_cam, grad_cam_unnormalised, rectified_grad_cam
+    from dmlviz.explanation.hamming_distance import HammingBits, decompose_hamming, hamming, hamming_bits
     from dmlviz.explanation.published import published_decomposition
     from dmlviz.explanation.sign_split import l1_split
+    from dmlviz.explanation.squared_distances import decompose_squared_distance, squared_distance
 
 _MODULE_OF = {  # functions of methods, loaded when asked for; a module has another name than its functions
+    "HammingBits": "hamming_distance",
     "cam": "class_maps",
     "class_prototype": "distance_maps",
+    "decompose_hamming": "hamming_distance",
+    "decompose_squared_distance": "squared_distances",
     "dist_cam": "distance_maps",
     "grad_cam": "gradient_maps",
     "grad_cam_unnormalised": "gradient_maps",
+    "hamming": "hamming_distance",
+    "hamming_bits": "hamming_distance",
     "l1_split": "sign_split",
     "published_decomposition": "published",
     "rectified_grad_cam": "gradient_maps",
+    "squared_distance": "squared_distances",
 }
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "SIDES",
     "SIMILARITIES",
     "Decomposition",
+    "HammingBits",
     "MarginMap",
     "Method",
     "Offsets",
@@ -53,12 +62,16 @@ __all__ = [
     "cam",
     "cell_of_pixel",
     "class_prototype",
+    "decompose_hamming",
     "decompose_similarity",
+    "decompose_squared_distance",
     "dist_cam",
     "explain",
     "explain_ranking",
     "grad_cam",
     "grad_cam_unnormalised",
+    "hamming",
+    "hamming_bits",
     "l1_split",
     "margin_map",
     "method_named",
@@ -66,6 +79,7 @@ __all__ = [
     "published_decomposition",
     "ranking_maps",
     "rectified_grad_cam",
+    "squared_distance",
     "with_offsets",
 ]
 

@@ -20,6 +20,10 @@ _MODULE_OF = {
     "occlusion": "occlusion",
     "rise": "rise",
     "corr-rise": "rise",
+    "squared-l2": "squared_distances",
+    "squared-l2-first-order": "squared_distances",
+    "mahalanobis": "squared_distances",
+    "hamming": "hamming_distance",
 }
 METHODS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all methods, in the order in which pickers offer them."""
