@@ -7,7 +7,19 @@ returns. Metrics follow their published definitions. NumPy only: torch stays ins
 from dmlviz.retrieval.demo import demo_gallery
 from dmlviz.retrieval.gallery import Gallery
 from dmlviz.retrieval.metrics import Evaluation
+from dmlviz.retrieval.protocols import ProtocolEvaluation
 from dmlviz.retrieval.ranking import Ranking
 from dmlviz.retrieval.storage import GalleryError
+from dmlviz.retrieval.verification import Verification, verification, verify
 
-__all__ = ["Evaluation", "Gallery", "GalleryError", "Ranking", "demo_gallery"]
+__all__ = [
+    "Evaluation",
+    "Gallery",
+    "GalleryError",
+    "ProtocolEvaluation",
+    "Ranking",
+    "Verification",
+    "demo_gallery",
+    "verification",
+    "verify",
+]

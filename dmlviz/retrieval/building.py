@@ -1,4 +1,4 @@
-"""Embed an image set into a gallery's folder, and find a gallery there again."""
+"""Embed images and queries into a gallery, and keep it in a folder."""
 
 import os
 import shutil
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from dmlviz.images import ImageSet
 from dmlviz.retrieval.embeddings import check_dimensions, check_similarity
-from dmlviz.retrieval.image_table import images_of
 from dmlviz.retrieval.leave_out import check_rule, label_and_camera
+from dmlviz.retrieval.opening import from_stored
 from dmlviz.retrieval.storage import (
     GalleryError,
-    Skipped,
     StoredGallery,
     check_target,
     holds_gallery,
@@ -50,6 +49,12 @@ class Plan:
             raise ValueError("the image set is empty; a gallery needs at least one image")
         if self.other_queries is not None and len(self.other_queries) == 0:
             raise ValueError("the query set is empty; leave queries= away to let the gallery's images ask")
+        if self.other_queries is not None and self.other_queries.fingerprint == self.images.fingerprint:
+            warnings.warn(
+                "queries and images have the same names, labels and sizes. If they are the same pictures, leave "
+                "queries= away: of a separate query set nothing is left out, so every query would find itself",
+                stacklevel=4,
+            )
         if self.query_embedder is not None:
             check_dimensions(self.embedder, self.query_embedder)
         if self.leave_out == "same-camera":
@@ -80,7 +85,7 @@ def build_gallery(
         if holds_gallery(folder):
             stored = same_gallery(folder, plan)
             if stored is not None:
-                return _from_stored(
+                return from_stored(
                     gallery_type, stored, plan.embedder, plan.images, plan.other_queries, plan.other_embedder
                 )
     embedded = embed(plan.images, plan.embedder, folder, "embeddings", on_error=plan.on_error, **options)
@@ -118,68 +123,6 @@ def build_gallery(
         )
         shutil.rmtree(unfinished(folder), ignore_errors=True)
     return gallery
-
-
-def open_gallery(
-    gallery_type: "type[Gallery]",
-    path: str | os.PathLike[str],
-    embedder: "Embedder",
-    images: ImageSet | None,
-    queries: ImageSet | None,
-    query_embedder: "Embedder | None",
-) -> "Gallery":
-    """See `Gallery.open`."""
-    stored = read_gallery(Path(os.fsdecode(path)))
-    check_embedder(stored.path, stored.sidecar["embedder"], embedder, "embedder")
-    asks_with = embedder if query_embedder is None else query_embedder
-    check_embedder(stored.path, stored.query_embedder, asks_with, "query embedder")
-    if queries is not None and queries is not images and stored.query_table is None:
-        raise GalleryError(
-            f"{stored.path} was built without a query set: its own images ask. Open it without queries=, or build "
-            "another gallery with them"
-        )
-    return _from_stored(gallery_type, stored, embedder, images, queries, query_embedder)
-
-
-def _from_stored(
-    gallery_type: "type[Gallery]",
-    stored: StoredGallery,
-    embedder: "Embedder",
-    images: ImageSet | None,
-    queries: ImageSet | None,
-    query_embedder: "Embedder | None",
-) -> "Gallery":
-    sidecar = stored.sidecar
-    images = images_again(
-        stored.path, stored.images, stored.skipped, sidecar["images_fingerprint"], images, "images"
-    )
-    asking: dict[str, Any] = {}
-    if stored.queries is not None:
-        own = stored.query_embedder["fingerprint"] == sidecar["embedder"]["fingerprint"]
-        asking = {
-            "query_embedder": None if own else query_embedder,
-            "query_embeddings": stored.query_embeddings,
-            "skipped_queries": skipped_of(stored.queries),
-        }
-        if stored.query_table is not None:
-            asking["queries"] = images_again(
-                stored.path,
-                stored.query_table,
-                skipped_of(stored.queries),
-                stored.queries["images_fingerprint"],
-                queries,
-                "queries",
-            )
-    return gallery_type(
-        images,
-        embedder,
-        stored.embeddings,
-        sidecar["similarity"],
-        index=stored.index,
-        skipped=stored.skipped,
-        leave_out=stored.leave_out,
-        **asking,
-    )
 
 
 def embed(
@@ -251,83 +194,3 @@ def same_gallery(path: Path, plan: Plan) -> StoredGallery | None:
             "Choose another path, or remove that folder"
         )
     return stored
-
-
-def check_embedder(path: Path, built: dict[str, Any], embedder: "Embedder", which: str) -> None:
-    """Refuse an embedder that did not build the gallery.
-
-    Args:
-        path: the gallery's folder.
-        built: name and fingerprint of the embedder that built it.
-        embedder: the one that was given.
-        which: "embedder" or "query embedder".
-
-    Raises:
-        GalleryError: its fingerprint is another.
-    """
-    if built["fingerprint"] != embedder.fingerprint:
-        raise GalleryError(
-            f"{path} was built with the {which} {built['name']!r} (fingerprint "
-            f"{built['fingerprint'][:12]}), got {embedder.name!r} ({embedder.fingerprint[:12]}): its weights, "
-            f"head or preprocessing differ. Open the gallery with the {which} that built it, or build another"
-        )
-
-
-def images_again(
-    path: Path,
-    table: dict[str, Any],
-    left_out: Skipped,
-    built_from: str,
-    images: ImageSet | None,
-    which: str,
-) -> ImageSet:
-    """A gallery's images or queries: those given, if they are the same, otherwise those of its files.
-
-    Args:
-        path: the gallery's folder.
-        table: what it remembers of them.
-        left_out: those that could not be read.
-        built_from: the fingerprint of the image set that was given then.
-        images: the image set that it was built from (with or without the images that were skipped), or None.
-        which: "images" or "queries".
-
-    Raises:
-        FileNotFoundError: None was given and the images were not files, or the files are gone.
-        GalleryError: the names of the images given are others.
-
-    Warns:
-        UserWarning: labels, or the sizes of the files, are not those that the gallery was built from.
-    """
-    skipped = {i for i, _, _ in left_out}
-    if images is None:
-        images = images_of(table, path, which)
-        comparable = not skipped
-    else:
-        comparable = True
-    fingerprint = images.fingerprint if comparable else ""
-    names = tuple(table["names"])
-    if images.names != names and skipped and len(images) == len(names) + len(skipped):
-        images = images.subset([i for i in range(len(images)) if i not in skipped])
-    elif skipped:
-        comparable = False
-    if images.names != names:
-        raise GalleryError(_names_differ(path, names, images.names, which))
-    if comparable and fingerprint != built_from:
-        warnings.warn(
-            f"the {which} are not quite those that {path} was built from: labels or the sizes of files "
-            "differ. Its embeddings are of the earlier ones; build it again if pictures changed",
-            stacklevel=5,
-        )
-    return images
-
-
-def _names_differ(path: Path, built: tuple[str, ...], given: tuple[str, ...], which: str) -> str:
-    if len(built) != len(given):
-        what = f"{len(built)} {which}, got {len(given)}"
-    else:
-        first = next(i for i, (a, b) in enumerate(zip(built, given, strict=True)) if a != b)
-        what = f"image {first} named {built[first]!r}, got {given[first]!r}"
-    return (
-        f"{path} was built from other {which}: expected {what}. Give the image set that it was built from, "
-        "in the same order"
-    )

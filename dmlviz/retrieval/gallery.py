@@ -1,7 +1,6 @@
 """`Gallery`: images that can be searched, by each other or by a query set, and the embedders that see them."""
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,11 @@ import numpy as np
 from dmlviz.embedder import LocalEmbeddings
 from dmlviz.images import ImageSet
 from dmlviz.index import GalleryIndex
-from dmlviz.retrieval.building import Plan, build_gallery, open_gallery
+from dmlviz.retrieval.building import Plan, build_gallery
 from dmlviz.retrieval.embeddings import check_dimensions, check_similarity
-from dmlviz.retrieval.judging import evaluation, failures_frame, judge, per_query_frame
+from dmlviz.retrieval.judged import Judged
 from dmlviz.retrieval.leave_out import LeavingOut
-from dmlviz.retrieval.metrics import RECALL_AT, Evaluation, PerQuery
+from dmlviz.retrieval.opening import open_gallery
 from dmlviz.retrieval.query import Query
 from dmlviz.retrieval.ranking import Ranking
 from dmlviz.retrieval.region import cell_weights
@@ -22,14 +21,12 @@ from dmlviz.retrieval.searching import nearest
 from dmlviz.retrieval.side import Side
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dmlviz.embedder import Embedder
 
 CACHE_BYTES = 512 * 2**20
 
 
-class Gallery:
+class Gallery(Judged):
     """Images that can be searched, and asked why.
 
     Made by `Gallery.build` or `Gallery.open`; this constructor takes embeddings that are already there.
@@ -109,6 +106,7 @@ class Gallery:
         skipped_queries: Sequence[tuple[int, str, str]] = (),
         leave_out: str | None = "self",
     ) -> None:
+        super().__init__()
         check_similarity(similarity)
         self.similarity = similarity
         self.images = images
@@ -139,8 +137,6 @@ class Gallery:
         self.skipped, self.skipped_queries = tuple(skipped), tuple(skipped_queries)
         self.leave_out = leave_out
         self._left_out = LeavingOut(leave_out, self._query_side, self._item_side)
-        self._judged: PerQuery | None = None
-        self._judging = threading.Lock()
 
     # --- made, kept and found again -----------------------------------------------------------------
 
@@ -362,55 +358,6 @@ class Gallery:
         length = float(np.linalg.norm(np.asarray(query_embedding, dtype=np.float64)))
         products = length * self._item_side.lengths[chosen]
         return np.divide(1.0, products, out=np.zeros(len(chosen)), where=products > 0)
-
-    # --- judged ---------------------------------------------------------------------------------------
-
-    def evaluate(self, recall_at: Sequence[int] = RECALL_AT) -> Evaluation:
-        """Let every query ask for its class: recall@k, precision@1, R-precision, mAP@R.
-
-        Each by its published definition, on the full ranking of every query; see `Evaluation`. What the rule
-        `leave_out` says is neither found nor counted. The work is done once and remembered.
-
-        Args:
-            recall_at: the values of k.
-
-        Raises:
-            ValueError: images or queries have no labels, no query has an image of its class to find, or a k is
-                below 1.
-        """
-        return evaluation(self._per_query(), recall_at, self.queries is self.images)
-
-    def per_query(self) -> "pd.DataFrame":
-        """One row per query.
-
-        Columns: name, label, evaluated (False: nothing of its class to find, or an embedding of length zero),
-        hit (bool, whether the first image found is right), first_hit_rank (from 1; 0 where not evaluated), margin
-        (similarity of the best right image minus that of the best wrong one; negative for a miss, NaN where
-        one is lacking), right and wrong (ids of those two images, -1 where lacking). The index is the query's id.
-
-        Raises:
-            ValueError: images or queries have no labels.
-        """
-        return per_query_frame(self._per_query(), self.queries)
-
-    def failures(self) -> "pd.DataFrame":
-        """One row per missed query: its first image is of another class.
-
-        Sorted by margin, most negative (worst) first, then by query; `frame.attrs["sorted_by"]` says so.
-        Columns: query (its id), name, label, first_hit_rank, wrong (id of the image found first), wrong_label,
-        wrong_similarity, right (id of the best image of the query's class), right_similarity, margin
-        (right_similarity - wrong_similarity, never positive).
-
-        Raises:
-            ValueError: images or queries have no labels.
-        """
-        return failures_frame(self._per_query(), self.queries, self.images)
-
-    def _per_query(self) -> PerQuery:
-        with self._judging:
-            if self._judged is None:
-                self._judged = judge(self._query_side, self._item_side, self._left_out)
-            return self._judged
 
     # --- taken apart ----------------------------------------------------------------------------------
 

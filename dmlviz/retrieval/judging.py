@@ -10,7 +10,7 @@ import numpy as np
 from dmlviz.images import ImageSet
 from dmlviz.retrieval.full_ranking import per_query
 from dmlviz.retrieval.leave_out import LeavingOut
-from dmlviz.retrieval.metrics import Evaluation, PerQuery
+from dmlviz.retrieval.metrics import Evaluation, PerQuery, check_recall_at
 from dmlviz.retrieval.side import Side
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def evaluation(judged: PerQuery, recall_at: Sequence[int], own: bool) -> Evaluat
     Raises:
         ValueError: there is none, or a k is below 1.
     """
-    if any(int(k) != k or k < 1 for k in recall_at):
-        raise ValueError(f"recall_at must hold whole numbers of at least 1, got {tuple(recall_at)}")
+    ks = check_recall_at(recall_at)
     queries = np.flatnonzero(judged.evaluated)
     if len(queries) == 0:
         raise ValueError(
@@ -105,7 +104,7 @@ def evaluation(judged: PerQuery, recall_at: Sequence[int], own: bool) -> Evaluat
     precision = judged.r_precision[queries]
     average = judged.average_precision_at_r[queries]
     return Evaluation(
-        recall=MappingProxyType({int(k): float((rank <= k).mean()) for k in recall_at}),
+        recall=MappingProxyType({k: float((rank <= k).mean()) for k in ks}),
         precision_at_1=float((rank == 1).mean()),
         r_precision=float(precision.mean()),
         map_at_r=float(average.mean()),

@@ -1,6 +1,6 @@
 """How good a gallery's rankings are, each number by its published definition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,13 @@ RECALL_AT = (1, 2, 4, 8)
 
 @dataclass(frozen=True, eq=False)
 class PerQuery:
-    """What the full ranking of every query says, one entry per image of the gallery (N).
+    """What the full ranking of every query says, one entry per query (N; by default the gallery's own images).
 
     Entries of queries that were not evaluated are 0, -1 or NaN as said below.
 
     Attributes:
-        evaluated: (N,) bool; False for an image that is alone in its class or has no embedding to rank by.
-        relevant: (N,) int64, R: how many other ranked images are of the query's class.
+        evaluated: (N,) bool; False for a query that has no image of its class to find, or no embedding to ask by.
+        relevant: (N,) int64, R: how many ranked images are of the query's class, those left out not counted.
         first_hit_rank: (N,) int64, rank of the best image of the query's class, from 1; 0 where not evaluated.
         r_precision: (N,) float64 in [0, 1]; NaN where not evaluated.
         average_precision_at_r: (N,) float64 in [0, 1]; NaN where not evaluated.
@@ -44,22 +44,26 @@ class PerQuery:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How well a labelled gallery finds its own classes: every image asks, and never finds itself.
+    """How well the queries find their own classes.
 
-    With r_i = 1 where the image at rank i is of the query's class, else 0, and R the number of other images
-    of that class:
+    By default every image of the gallery asks, and never finds itself. With a query set every query asks, and
+    nothing is left out. Under the rule "same-camera" images of the query's label and camera are removed from
+    its ranking. With r_i = 1 where the image at rank i of what remains is of the query's class, else 0, and R
+    the number of images of that class that remain:
 
     - recall@k: share of queries with at least one hit among the first k (Jégou et al., Product quantization
       for nearest neighbor search, TPAMI 2011; for classes as Oh Song et al., Deep metric learning via lifted
-      structured feature embedding, CVPR 2016).
+      structured feature embedding, CVPR 2016). With a query set as for In-shop retrieval (Liu et al.,
+      DeepFashion, CVPR 2016).
     - precision@1: share of queries whose first image is a hit (equal to recall@1).
     - R-precision: mean of (1/R) sum_{i<=R} r_i.
     - mAP@R: mean of (1/R) sum_{i<=R} r_i P(i), P(i) = (1/i) sum_{j<=i} r_j (Musgrave, Belongie and Lim, A
       metric learning reality check, ECCV 2020, section 3.2). Not the same as mAP: ranks beyond R count
       nothing.
 
-    Queries without another image of their class cannot be answered: they are left out and counted. So are,
-    under cosine, images whose embedding has length zero.
+    Queries with no image of their class to find (R = 0) cannot be answered: they are left out and counted. So
+    are, under cosine, queries whose embedding has length zero; images with such an embedding are never found
+    and do not count in R.
 
     Attributes:
         recall: k -> recall@k in [0, 1], read-only.
@@ -128,3 +132,51 @@ def average_precision_at_r(hits: np.ndarray, relevant: np.ndarray) -> np.ndarray
     ranks = np.arange(1, hits.shape[1] + 1)
     counted = hits & (ranks <= relevant[:, None])
     return (counted * hits.cumsum(axis=1) / ranks).sum(axis=1) / relevant
+
+
+def average_precision(ranks: np.ndarray) -> float:
+    """Area under the precision-recall curve by rectangles: (1/R) sum_j j / t_j over the ranks t_j of all hits.
+
+    Args:
+        ranks: (R,) int, ranks of all R hits from 1, ascending.
+
+    Returns:
+        In (0, 1].
+
+    Example:
+        >>> round(average_precision(np.array([1, 2, 4, 7])), 6)
+        0.830357
+    """
+    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+
+
+def average_precision_trapezoid(ranks: np.ndarray) -> float:
+    """The same area by trapezoids: (1/R) sum_j ((j - 1) / (t_j - 1) + j / t_j) / 2.
+
+    The first fraction is 1 for t_j = 1. So it is computed by the code that came with Oxford5k (Philbin et al.,
+    CVPR 2007) and with Market-1501.
+
+    Args:
+        ranks: (R,) int, ranks of all R hits from 1, ascending.
+
+    Returns:
+        In (0, 1].
+
+    Example:
+        >>> round(average_precision_trapezoid(np.array([1, 2, 4, 7])), 6)
+        0.811012
+    """
+    hits = np.arange(1, len(ranks) + 1)
+    before = np.divide(hits - 1, ranks - 1, out=np.ones(len(ranks)), where=ranks > 1)
+    return float(((before + hits / ranks) / 2).mean())
+
+
+def check_recall_at(recall_at: Sequence[int]) -> tuple[int, ...]:
+    """Values of k as whole numbers.
+
+    Raises:
+        ValueError: one is none, or below 1.
+    """
+    if any(int(k) != k or k < 1 for k in recall_at):
+        raise ValueError(f"recall_at must hold whole numbers of at least 1, got {tuple(recall_at)}")
+    return tuple(int(k) for k in recall_at)

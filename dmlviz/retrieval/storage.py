@@ -14,7 +14,6 @@ set also `queries.json`, both in the same form.
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 
 from dmlviz._version import __version__
 from dmlviz.index import GalleryIndex
+from dmlviz.retrieval.folders import fresh_folder, replace_folder
 from dmlviz.retrieval.image_table import columns_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def write_gallery(
         images_fingerprint: of the image set as it was given, with the images that were skipped.
         queries_fingerprint: of the query set as it was given; None where the gallery's own images ask.
     """
-    folder = _fresh_folder(path, "part")
+    folder = fresh_folder(path, "part")
     names = [_EMBEDDINGS, _INDEX, _IMAGES]
     try:
         np.save(folder / _EMBEDDINGS, gallery.embeddings, allow_pickle=False)
@@ -163,7 +163,7 @@ def write_gallery(
         _write_json(folder / SIDECAR, sidecar | {"check": check_of(sidecar)})
         for name in (*names, SIDECAR):
             _flush(folder / name)
-        _replace_folder(folder, path)
+        replace_folder(folder, path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -256,22 +256,6 @@ def check_of(sidecar: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
-def _replace_folder(new: Path, path: Path) -> None:
-    """Put a finished folder in the place of an older one, which is kept until the new one stands."""
-    if not path.exists():
-        os.rename(new, path)
-        return
-    older = _fresh_folder(path, "old")
-    os.rename(path, older / "gallery")
-    try:
-        os.rename(new, path)
-    except BaseException:
-        os.rename(older / "gallery", path)
-        raise
-    finally:
-        shutil.rmtree(older, ignore_errors=True)
-
-
 def _sha256(path: Path) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -295,10 +279,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _flush(path: Path) -> None:
     with open(path, "rb") as stream:
         os.fsync(stream.fileno())
-
-
-def _fresh_folder(path: Path, ending: str) -> Path:
-    """A new hidden folder beside a path, with the permissions that new folders have here."""
-    folder = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{ending}")
-    folder.mkdir()
-    return folder

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+import pandas as pd
 
 from dmlviz.embedder import CellGeometry, LocalEmbeddings
 from dmlviz.images import ImageSet
@@ -15,16 +16,16 @@ DIM = 5
 
 
 class FakeEmbedder:
-    """Average pooling of 4 × 4 patches and a linear map: the cell's share is W · mean colour / 6."""
+    """Average pooling of 4 × 4 patches and a linear map: the cell's share is W · mean colour / number of cells."""
 
-    input_size = VIEW
-    map_size = GRID
     dim = DIM
     geometry = CellGeometry(stride=(CELL, CELL), first=(1.5, 1.5), receptive_field=(CELL, CELL))
     note = ""
     exact = True
 
-    def __init__(self, seed=0, name="fake", offset=0.3):
+    def __init__(self, seed=0, name="fake", offset=0.3, grid=GRID):
+        self.map_size = grid
+        self.input_size = (grid[0] * CELL, grid[1] * CELL)
         random = np.random.default_rng(seed)
         self.weight = random.standard_normal((DIM, 3)).astype(np.float32)
         self.offset = np.full(DIM, offset, dtype=np.float32)
@@ -33,8 +34,8 @@ class FakeEmbedder:
         self.calls = []
 
     def view(self, image):
-        rows = np.linspace(0, image.shape[0] - 1, VIEW[0]).round().astype(int)
-        columns = np.linspace(0, image.shape[1] - 1, VIEW[1]).round().astype(int)
+        rows = np.linspace(0, image.shape[0] - 1, self.input_size[0]).round().astype(int)
+        columns = np.linspace(0, image.shape[1] - 1, self.input_size[1]).round().astype(int)
         return image[rows][:, columns]
 
     def local_embeddings(self, images, batch_size=64):
@@ -46,8 +47,9 @@ class FakeEmbedder:
 
     def _local(self, image):
         view = self.view(image).astype(np.float32) / 255
-        patches = view.reshape(GRID[0], CELL, GRID[1], CELL, 3).mean(axis=(1, 3))
-        return LocalEmbeddings(patches @ self.weight.T / (GRID[0] * GRID[1]), self.offset)
+        h, w = self.map_size
+        patches = view.reshape(h, CELL, w, CELL, 3).mean(axis=(1, 3))
+        return LocalEmbeddings(patches @ self.weight.T / (h * w), self.offset)
 
 
 class FakeEmbedded:
@@ -104,10 +106,23 @@ def coloured_images(count=24, classes=4, seed=0, labelled=True):
     return ImageSet.from_arrays(list(arrays), labels=[f"class {c}" for c in which] if labelled else None)
 
 
-def gallery_of(embeddings, labels=None, similarity="cosine"):
-    """A gallery with chosen embeddings; its pictures do not matter."""
+def gallery_of(embeddings, labels=None, similarity="cosine", cameras=None, queries=None, leave_out="self"):
+    """A gallery with chosen embeddings; its pictures do not matter. queries: their embeddings, labels, cameras."""
     embeddings = np.asarray(embeddings, dtype=np.float32)
     embedder = FakeEmbedder()
     embedder.dim = embeddings.shape[1]
-    images = ImageSet.from_arrays(np.zeros((len(embeddings), 2, 2, 3), np.uint8), labels=labels)
-    return Gallery(images, embedder, embeddings, similarity)
+    images = blank_images(len(embeddings), labels, cameras)
+    asking = {}
+    if queries is not None:
+        rows, its_labels, *its_cameras = queries
+        asking["query_embeddings"] = np.asarray(rows, dtype=np.float32).reshape(-1, embedder.dim)
+        asking["queries"] = blank_images(len(rows), its_labels, *its_cameras)
+    return Gallery(images, embedder, embeddings, similarity, leave_out=leave_out, **asking)
+
+
+def blank_images(count, labels=None, cameras=None):
+    """Black pictures with labels and cameras."""
+    table = None if cameras is None else pd.DataFrame({"camera": cameras})
+    return ImageSet(
+        lambda i: np.zeros((2, 2, 3), np.uint8), [f"image {i}" for i in range(count)], labels, table
+    )

@@ -270,7 +270,10 @@ def change_sidecar(path, changes, honest=True):
     [
         ({"count": 23}, "does not fit together: its sidecar says 23 images of 5 dimensions, it holds"),
         ({"dim": 6}, "says 24 images of 6 dimensions"),
-        ({"format": 3}, "was written in format 3, this version of dmlviz reads formats 1 and 2. Update dmlviz"),
+        (
+            {"format": 3},
+            "was written in format 3, this version of dmlviz reads formats 1 and 2. Update dmlviz",
+        ),
         ({"kind": "cake"}, "does not describe a gallery"),
         ({"similarity": ...}, "lacks 'similarity'"),
         ({"similarity": "l2"}, "similarity must be one of"),
