@@ -68,12 +68,38 @@ def opacity(_: Any, value: Any) -> float:
 
 
 def query_id(explorer: Any, value: Any) -> int:
-    """The id of an image of the gallery."""
-    size = len(explorer.gallery.images)
+    """The id of a query: of an image of the gallery, unless it has a query set of its own."""
+    gallery = explorer.gallery
+    size = len(gallery.queries)
     query = whole("query", value)
     if not 0 <= query < size:
-        raise IndexError(f"query must be an id of the gallery, from 0 to {size - 1}; got {query}")
+        of = "the gallery" if gallery.queries is gallery.images else "the gallery's queries"
+        raise IndexError(f"query must be an id of {of}, from 0 to {size - 1}; got {query}")
     return query
+
+
+def method(explorer: Any, value: Any) -> str:
+    """A method that suits the gallery."""
+    reasons: dict[str, str] = explorer._reasons
+    chosen = one_of("method", tuple(reasons))(explorer, value)
+    if reasons[chosen]:
+        suited = ", ".join(repr(name) for name, reason in reasons.items() if not reason)
+        raise ValueError(
+            f"the method {chosen!r} does not suit this gallery: {reasons[chosen]}. Those that suit: {suited}"
+        )
+    return chosen
+
+
+def compare(explorer: Any, value: Any) -> str | None:
+    """None, or another suitable method than the one it is held against."""
+    if value is None:
+        return None
+    chosen = method(explorer, value)
+    if chosen == explorer.method:
+        raise ValueError(
+            f"compare must be another method than the Explorer's own, or None; {chosen!r} is on the screen already"
+        )
+    return chosen
 
 
 def depth(explorer: Any, value: Any) -> int:

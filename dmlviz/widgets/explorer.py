@@ -1,34 +1,47 @@
 """The Explorer: pick a query, browse its ranking, hover a pixel, and see what it matches, in numbers."""
 
-import base64
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
 import ipywidgets
-import numpy as np
 import traitlets
 
-from dmlviz.explanation import METHODS, Decomposition
+from dmlviz.explanation import Decomposition, Side
 from dmlviz.widgets import checks
 from dmlviz.widgets.assets import built, plotly_asset
-from dmlviz.widgets.finding import Finding, find
+from dmlviz.widgets.explained import Explained, Paces
+from dmlviz.widgets.finding import find
+from dmlviz.widgets.offered import reasons_against
 from dmlviz.widgets.picker import audit_is_quick, audit_meta, gallery_meta
-from dmlviz.widgets.pictures import contact_sheet, encode
-from dmlviz.widgets.screen import pack_live, pack_pair
+from dmlviz.widgets.pictures import encode
+from dmlviz.widgets.screen import pack_live, pack_more, picture_key, views_of
+from dmlviz.widgets.still import still
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery, Ranking
 
 _AT_WORK = threading.RLock()  # one search or forward pass at a time: page events come on another thread
 _KEPT_PICTURES = 2000
+_AT_A_TIME = 0.3  # seconds of explaining per answer, so that the page's next wish is heard soon
 _FROM_START = ("focus", "pin", "region", "ranked_by")  # what a new query begins anew
-_OPTIONS = ("focus", "pin", "region", "ranked_by", "mode", "reading", "opacity", "scale", "method", "theme")
+_OPTIONS = (
+    "focus",
+    "pin",
+    "region",
+    "ranked_by",
+    "mode",
+    "reading",
+    "opacity",
+    "scale",
+    "method",
+    "compare",
+    "theme",
+)
 
 
 class Explorer(anywidget.AnyWidget):
@@ -37,9 +50,12 @@ class Explorer(anywidget.AnyWidget):
     Put it last in a notebook cell. Every public attribute works both ways: set it and the page follows, act on
     the page and it changes; `observe` tells of changes. Hovering needs no kernel and sends it nothing.
 
+    Explanations that come from what the gallery remembers are made for the whole ranking. Those of slower
+    methods are made for the image in focus first, then for the others one by one while nothing else is asked.
+
     Args:
         gallery: What is searched.
-        query: The first query's id; by default the worst miss of a labelled gallery, else image 0.
+        query: The first query's id; by default the worst miss of a labelled gallery, else query 0.
         k: How many images are ranked.
         **options: First values of the attributes below.
 
@@ -56,7 +72,9 @@ class Explorer(anywidget.AnyWidget):
         reading: What a hovered point shows on the other image: "contribution" or "likeness".
         opacity: Of the maps, from 0 to 1.
         scale: What full colour stands for: the largest value of this "pair" or of the whole "ranking".
-        method: How explanations are computed.
+        method: How explanations are computed; one that suits the gallery, see `dmlviz.explanation.methods_for`.
+        compare: A second method beside it on the same pair, or None. Where `method` becomes this one, the two
+            change places.
         theme: "auto" follows the notebook; "light", "dark".
 
     Raises:
@@ -79,9 +97,9 @@ class Explorer(anywidget.AnyWidget):
 
     query = checks.Checked(0, checks.query_id, "id of the query")
     k = checks.Checked(12, checks.depth, "how many images are ranked")
-    focus = checks.Checked(1, checks.rank, "rank of the match that is shown large, 1 is best")
-    pin = checks.Checked(None, checks.pin, 'None or ["query" or "match", row, col], pixels of the view')
-    region = checks.Checked(None, checks.region, 'None or ["query", top, left, bottom, right], pixels')
+    focus = checks.Checked(1, checks.rank, "rank of the match shown large")
+    pin = checks.Checked(None, checks.pin, "the point that stays: side, row, col")
+    region = checks.Checked(None, checks.region, "query, top, left, bottom, right in pixels")
     ranked_by = checks.Checked("similarity", checks.ranked_by, "what ranks: " + ", ".join(checks.RANKED_BY))
     mode = checks.Checked("overall", checks.mode, "the maps: " + ", ".join(checks.MODES))
     reading = checks.Checked(
@@ -93,13 +111,14 @@ class Explorer(anywidget.AnyWidget):
     scale = checks.Checked(
         "pair", checks.one_of("scale", checks.SCALES), "full colour: " + ", ".join(checks.SCALES)
     )
-    method = checks.Checked("decomposition", checks.one_of("method", METHODS), "one of " + ", ".join(METHODS))
+    method = checks.Checked("decomposition", checks.method, "how explanations are computed")
+    compare = checks.Checked(None, checks.compare, "a second method on the same pair")
     theme = checks.Checked(
         "auto", checks.one_of("theme", checks.THEMES), "one of " + ", ".join(checks.THEMES)
     )
 
     _screen = traitlets.Dict().tag(sync=True)
-    _pair = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    _more = traitlets.Dict(None, allow_none=True).tag(sync=True)
     _gallery = traitlets.Dict().tag(sync=True)
     _audit = traitlets.Dict(None, allow_none=True).tag(sync=True)
     _host = traitlets.Dict().tag(sync=True)
@@ -118,23 +137,25 @@ class Explorer(anywidget.AnyWidget):
             )
         self.gallery = gallery
         self._quiet = True
-        self._pictures: OrderedDict[int, tuple[bytes, str]] = OrderedDict()
+        self._pictures: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._paces = Paces()
         audit = None
         with _AT_WORK:
+            self._reasons = reasons_against(gallery)
             if audit_is_quick(gallery):
                 audit = audit_meta(gallery)
-            picker = gallery_meta(gallery)
+            picker = gallery_meta(gallery, self._reasons)
             if query is None:
                 query = audit["ids"][0] if audit and audit["ids"] else 0
                 picker["start"] = "misses" if audit and audit["ids"] else "all"
             query, k = checks.query_id(self, query), checks.depth(self, k)
-            method = checks.one_of("method", METHODS)(self, options.pop("method", "decomposition"))
+            first = {"query": query, "k": k, "method": options.pop("method", "decomposition")}
+            checks.method(self, first["method"])
             # What later checks refer to comes first: the ranking, then the region, then what ranks.
-            self._finding = find(gallery, query, k, None, method)
-            first = {"query": query, "k": k, "method": method}
+            self._explained = Explained(gallery, find(gallery, query, k, None), self._paces)
             super().__init__(
                 **first,
-                _screen=pack_live(gallery, self._finding, self._picture, 1),
+                _screen=pack_live(self._explained, self._picture, 1, [first["method"]]),
                 _gallery=picker,
                 _audit=audit,
                 _host={"kernel": True, "reason": ""},
@@ -153,30 +174,35 @@ class Explorer(anywidget.AnyWidget):
     @property
     def ranking(self) -> "Ranking":
         """The ranking on the screen."""
-        return self._finding.ranking
+        return self._explained.finding.ranking
 
     @property
     def why(self) -> Decomposition:
-        """The focused match, taken apart."""
-        return self._finding.why[self.focus - 1]
+        """The focused match, explained by `method`."""
+        with _AT_WORK:
+            return self._explained.why(self.method, self.focus - 1)
 
     def to_html(
         self,
         path: str | PathLike[str],
         queries: Iterable[int] | None = None,
         title: str | None = None,
+        methods: Iterable[str] | None = None,
     ) -> Path:
         """Write the Explorer as one HTML file that needs no kernel and no network.
 
-        Hovering, focus, modes, readings, scales and keys work in it as they do here. Scores, sums and overall
-        maps are the exact float32 numbers. Pair tensors are exact where they fit; otherwise they are rounded
-        and then balanced so that each row and column sums to the exact overall map, and the page says how far
-        the rounding goes. What needs a kernel is greyed there, with the reason.
+        Hovering, focus, modes, readings, scales and keys work in it as they do here, and so does changing
+        between the methods that it carries. Scores, sums and overall maps are the exact float32 numbers. Pair
+        tensors are exact where they fit; otherwise they are rounded and then balanced so that each row and
+        column sums to the exact overall map, and the page says how far the rounding goes. What needs a kernel is
+        greyed there, with the reason.
 
         Args:
             path: The file to write; one that is there is replaced.
             queries: Ids of the queries that can be picked in the page, in their order; the current one if None.
             title: The page's title.
+            methods: The methods that the page carries, each for every ranked image; `method` and `compare` if
+                None. A slow one takes its time for each pair.
 
         Returns:
             The path.
@@ -184,22 +210,30 @@ class Explorer(anywidget.AnyWidget):
         Raises:
             TypeError: If a query is not a whole number.
             IndexError: If a query is not in the gallery.
-            ValueError: If there are no queries.
+            ValueError: If there are no queries or methods, or a method is unknown or does not suit the gallery.
             FileNotFoundError: If the folder does not exist.
         """
-        from dmlviz.widgets.page import page_html, write_page
+        from dmlviz.widgets.page import page_html
+        from dmlviz.widgets.page_file import write_page
 
         asked: Iterable[Any] = [self.query] if queries is None else queries
         chosen: list[int] = list(dict.fromkeys(checks.query_id(self, query) for query in asked))
         if not chosen:
             raise ValueError("queries is empty; give at least one id, or leave it out for the current query")
+        if isinstance(methods, str):
+            raise ValueError(
+                f"methods must be a list of names; got the text {methods!r}, write [{methods!r}]"
+            )
+        names = self._on_screen() if methods is None else [checks.method(self, name) for name in methods]
+        if not names:
+            raise ValueError("methods is empty; give at least one name, or leave it out for the current one")
         with _AT_WORK:
-            content = page_html(self, chosen, title)
+            content = page_html(self, chosen, list(dict.fromkeys(names)), title)
         return write_page(path, content)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**data, "text/html": self._still()}, metadata
+        return {**data, "text/html": still(self._explained, self.method)}, metadata
 
     def __repr__(self) -> str:
         return (
@@ -209,7 +243,7 @@ class Explorer(anywidget.AnyWidget):
 
     # ---- what changes
 
-    @traitlets.observe("query", "k", "method", "region", "ranked_by")
+    @traitlets.observe("query", "k", "region", "ranked_by")
     def _search_again(self, change: Any) -> None:
         if self._quiet:
             return
@@ -220,30 +254,27 @@ class Explorer(anywidget.AnyWidget):
             new_query = change.name == "query"
             by_region = self.ranked_by == "region" and not new_query and self.region is not None
             try:
-                finding = find(
-                    self.gallery, self.query, self.k, self.region if by_region else None, self.method
-                )
+                finding = find(self.gallery, self.query, self.k, self.region if by_region else None)
+                explained = Explained(self.gallery, finding, self._paces)
                 anew: dict[str, Any] = {}
                 if new_query:
                     anew = {name: self.trait_defaults(name) for name in _FROM_START}
                 elif change.name == "region" and self.region is None:
                     anew = {"ranked_by": "similarity"}
-                focus = 1 if change.name != "method" else self.focus
-                screen = pack_live(self.gallery, finding, self._picture, focus)
+                screen = pack_live(explained, self._picture, 1, self._on_screen())
             except BaseException:
                 self._put(was)
                 raise
-            self._finding = finding
-            self._put({**anew, "focus": focus, "_screen": screen, "_pair": None})
+            self._explained = explained
+            self._put({**anew, "focus": 1, "_screen": screen, "_more": None})
 
-    @traitlets.observe("focus")
-    def _send_pair(self, change: Any) -> None:
-        if self._quiet:
-            return
-        with _AT_WORK:
-            items = self._screen["meta"]["items"]
-            if items[self.focus - 1]["pairs"] is None:
-                self._pair = pack_pair(self._finding, self.focus)
+    @traitlets.observe("method")
+    def _change_places(self, change: Any) -> None:
+        if not self._quiet and self.compare == change.new:
+            self.compare = change.old
+
+    def _on_screen(self) -> list[str]:
+        return [self.method] if self.compare in (None, self.method) else [self.method, self.compare]
 
     def _put(self, values: dict[str, Any]) -> None:
         """Set several traits as one message, without reacting to them."""
@@ -270,15 +301,33 @@ class Explorer(anywidget.AnyWidget):
         kind = content.get("kind") if isinstance(content, dict) else None
         try:
             with _AT_WORK:
-                if kind == "audit":
+                if kind == "explain":
+                    self._explain(content)
+                elif kind == "audit":
                     self._audit = audit_meta(self.gallery)
                 elif kind == "save":
                     from dmlviz.widgets.page import page_html
 
-                    page = page_html(self, [self.query], None)
+                    page = page_html(self, [self.query], self._on_screen(), None, whole=False)
                     self.send({"kind": "page", "name": f"query-{self.query}.html"}, buffers=[page])
         except Exception as problem:
             self._tell(problem)
+
+    def _explain(self, wish: dict[str, Any]) -> None:
+        """Answer the page's wish for explanations of some items by one method, the most urgent first."""
+        explained = self._explained
+        if wish.get("query") != explained.finding.query:
+            return  # the page has another query by now
+        method = checks.method(self, wish.get("method"))
+        items = [n for n in wish.get("items", []) if isinstance(n, int) and n in explained.ranked]
+        if not items:
+            return
+        try:
+            self._more = pack_more(explained, method, items, _AT_A_TIME, bool(wish.get("margins")))
+        except Exception as problem:  # said where the maps would be; asking again would fail again
+            said = f"{type(problem).__name__}: {problem}"
+            meta = {"query": explained.finding.query, "method": method, "whys": [], "failed": said}
+            self._more = {"meta": {**meta, "item": items[0], "seconds": None}, "data": b""}
 
     def _tell(self, problem: Exception) -> None:
         text = f"{type(problem).__name__}: {problem}"
@@ -287,35 +336,18 @@ class Explorer(anywidget.AnyWidget):
     # ---- what the screen is made of
 
     def _view_size(self, side: str) -> tuple[int, int]:
-        rows, cols = self.gallery.embedder.input_size  # one size for every image
-        return int(rows), int(cols)
+        return views_of(self.gallery)["query" if side == "query" else "gallery"]
 
-    def _picture(self, item: int) -> tuple[bytes, str]:
+    def _view(self, side: Side, item: int) -> Any:
+        return self.gallery.query_view(item) if side == "query" else self.gallery.view(item)
+
+    def _picture(self, side: Side, item: int) -> tuple[bytes, str]:
         """An image's file for the page, kept while there is room."""
-        kept = self._pictures
-        if item in kept:
-            kept.move_to_end(item)
+        kept, key = self._pictures, picture_key(self.gallery, side, item)
+        if key in kept:
+            kept.move_to_end(key)
         else:
-            kept[item] = encode(self.gallery.view(item))
+            kept[key] = encode(self._view(side, item))
             while len(kept) > _KEPT_PICTURES:
                 kept.popitem(last=False)
-        return kept[item]
-
-    def _still(self) -> str:
-        """The query and its best matches as a picture, for notebooks that are read without a kernel."""
-        finding = self._finding
-        shown = range(min(5, len(finding.ranking)))
-        why = finding.why
-        views = [self.gallery.view(finding.query), *(self.gallery.view(finding.ids[n]) for n in shown)]
-        maps = [self.why.overall_map("query"), *(why[n].overall_map("gallery") for n in shown)]
-        places = [why[0].query_geometry, *(why[n].gallery_geometry for n in shown)]
-        captions = [f"query {finding.query}", *(_caption(finding, n) for n in shown)]
-        content = base64.b64encode(contact_sheet(views, maps, places, captions)).decode("ascii")
-        said = escape("; ".join(captions), quote=True)
-        return f'<img alt="{said}" src="data:image/png;base64,{content}" style="max-width:100%">'
-
-
-def _caption(finding: Finding, n: int) -> str:
-    verdict = {True: ", hit", False: ", miss", None: ""}[finding.hits[n]]
-    score = float(np.asarray(finding.ranking.similarities)[n])
-    return f"{n + 1}: {score:.3f}{verdict}"
+        return kept[key]

@@ -1,4 +1,4 @@
-"""One query's ranking with every explanation that its screen shows."""
+"""One query's ranking, and what each of its images can be held against."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmlviz.embedder import half_pixel
-from dmlviz.explanation import Decomposition, MarginMap, margin_map
-from dmlviz.explanation.explain import explain_ranking
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery, Ranking
@@ -18,7 +16,7 @@ Region = list  # ["query", top, left, bottom, right], pixels of the query's view
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What a gallery answers to one query, explained.
+    """What a gallery answers to one query.
 
     Attributes:
         query: The query's id.
@@ -27,9 +25,8 @@ class Finding:
         ids: The ranked ids, then those that are only compared with.
         ranks: The rank of each.
         hits: Per id True, False or None (no label).
-        why: A `Decomposition` per id.
-        scales: s of the identity per id.
-        margins: Per id the index of the best-ranked item of the other kind and the `MarginMap` over it.
+        scores: Per id the similarity of the whole images that the index ranks by; NaN where it is undefined.
+        others: Per id the index of the best-ranked item of the other kind, or None.
         why_no_margin: Why an item may have no margin; words for the screen.
     """
 
@@ -39,14 +36,13 @@ class Finding:
     ids: list[int]
     ranks: list[int]
     hits: list[bool | None]
-    why: list[Decomposition]
-    scales: list[float]
-    margins: list[tuple[int, MarginMap] | None]
+    scores: list[float]
+    others: list[int | None]
     why_no_margin: str
 
 
-def find(gallery: "Gallery", query: int, k: int, region: Region | None, method: str) -> Finding:
-    """Search a gallery, by similarity or by a region of the query, and explain what comes."""
+def find(gallery: "Gallery", query: int, k: int, region: Region | None) -> Finding:
+    """Search a gallery, by similarity or by a region of the query."""
     if region is None:
 
         def search(depth: int) -> "Ranking":
@@ -67,14 +63,7 @@ def find(gallery: "Gallery", query: int, k: int, region: Region | None, method: 
             ids.append(item)
             ranks.append(rank)
             hits.append(kind)
-    why = explain_ranking(gallery, query, ids, method)
-    scales = np.atleast_1d(gallery.scale(gallery.query_embedding(query), np.asarray(ids, dtype=np.int64)))
-    margins: list[tuple[int, MarginMap] | None] = []
-    for item, hit in zip(ids, hits, strict=True):
-        other = best.get(not hit) if hit is not None else None
-        margins.append(
-            (ids.index(other[0]), margin_map(gallery, query, wrong=item, right=other[0])) if other else None
-        )
+    others = [ids.index(best[not hit][0]) if hit is not None and (not hit) in best else None for hit in hits]
     return Finding(
         query=query,
         ranking=ranking,
@@ -82,9 +71,8 @@ def find(gallery: "Gallery", query: int, k: int, region: Region | None, method: 
         ids=ids,
         ranks=ranks,
         hits=hits,
-        why=why,
-        scales=[float(s) for s in scales],
-        margins=margins,
+        scores=[float(s) for s in gallery.score(query, np.asarray(ids, dtype=np.int64))],
+        others=others,
         why_no_margin=_why_no_margin(gallery, ranking),
     )
 
@@ -100,10 +88,9 @@ def _why_no_margin(gallery: "Gallery", ranking: "Ranking") -> str:
 def region_mask(gallery: "Gallery", query: int, region: Region) -> np.ndarray:
     """The cells whose centres lie in a region, (hq, wq) bool; the nearest to its middle where none does."""
     local = gallery.query_local(query)
-    size = gallery.embedder.input_size
-    geometry = gallery.embedder.geometry
+    geometry = gallery.query_embedder.geometry
     if geometry is None:
-        geometry = half_pixel(size, local.grid)
+        geometry = half_pixel(gallery.query_embedder.input_size, local.grid)
     _, top, left, bottom, right = region
     centres = [geometry.first[axis] + geometry.stride[axis] * np.arange(local.grid[axis]) for axis in (0, 1)]
     mask = np.outer(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dmlviz.explanation import METHODS
+from dmlviz.widgets.offered import method_meta
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -10,10 +10,16 @@ if TYPE_CHECKING:
 MOST_PRODUCTS = 4e10  # multiplications of an audit done unasked: about two seconds
 
 
-def gallery_meta(gallery: "Gallery", ids: list[int] | None = None) -> dict[str, Any]:
-    """Names and labels of the images that can be queried; `ids` keeps those of an exported page."""
-    kept = range(len(gallery.images)) if ids is None else ids
-    labels = gallery.labels
+def gallery_meta(gallery: "Gallery", reasons: dict[str, str], ids: list[int] | None = None) -> dict[str, Any]:
+    """What the pickers offer: queries by name and label, and methods.
+
+    Args:
+        gallery: The gallery.
+        reasons: By method why it cannot be chosen; "" where it can.
+        ids: The queries of an exported page; all if None.
+    """
+    kept = range(len(gallery.queries)) if ids is None else ids
+    labels = gallery.query_labels
     classes: dict[str, int] = {}
     indices = None
     if labels is not None:
@@ -26,10 +32,11 @@ def gallery_meta(gallery: "Gallery", ids: list[int] | None = None) -> dict[str, 
             indices = [-1 if n < 0 else used.index(n) for n in indices]
     return {
         "ids": ids,
-        "names": [str(gallery.images.names[i]) for i in kept],
+        "names": [str(gallery.queries.names[i]) for i in kept],
         "classes": list(classes),
         "labels": indices,
-        "methods": list(METHODS),
+        "methods": [method_meta(name, reason) for name, reason in reasons.items()],
+        "follow": gallery.queries is gallery.images,
         "kind": gallery.similarity,
         "start": "all",
     }
@@ -38,7 +45,8 @@ def gallery_meta(gallery: "Gallery", ids: list[int] | None = None) -> dict[str, 
 def audit_is_quick(gallery: "Gallery") -> bool:
     """Whether finding all misses takes about two seconds at most."""
     count, dimension = gallery.embeddings.shape
-    return gallery.labels is not None and float(count) * count * dimension <= MOST_PRODUCTS
+    labelled = gallery.labels is not None and gallery.query_labels is not None
+    return labelled and float(count) * len(gallery.queries) * dimension <= MOST_PRODUCTS
 
 
 def audit_meta(gallery: "Gallery") -> dict[str, Any]:

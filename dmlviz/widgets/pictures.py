@@ -40,7 +40,7 @@ def encode_small(view: np.ndarray, quality: int = 82) -> tuple[bytes, str]:
 
 def contact_sheet(
     views: Sequence[np.ndarray],
-    maps: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray | None],
     geometries: Sequence[CellGeometry | None],
     captions: Sequence[str],
     most_bytes: int = 100_000,
@@ -49,7 +49,7 @@ def contact_sheet(
 
     Args:
         views: (H, W, 3) uint8 each, the query first.
-        maps: (h, w) signed, one per view; each is drawn at its own scale.
+        maps: (h, w) signed, one per view; each is drawn at its own scale. None where there is no map.
         geometries: Where each map's cells lie on its view; None for the half-pixel rule.
         captions: One short line per view.
         most_bytes: The file is made smaller until it fits.
@@ -68,7 +68,7 @@ def contact_sheet(
 
 def _sheet(
     views: Sequence[np.ndarray],
-    maps: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray | None],
     geometries: Sequence[CellGeometry | None],
     captions: Sequence[str],
     tile: int,
@@ -97,8 +97,12 @@ def _fit(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: i
     return text + "..."
 
 
-def overlaid(view: np.ndarray, values: np.ndarray, geometry: CellGeometry | None = None) -> Image.Image:
-    """A view nearly grey under its signed map, at twice the size for small views."""
+def overlaid(
+    view: np.ndarray, values: np.ndarray | None, geometry: CellGeometry | None = None
+) -> Image.Image:
+    """A view nearly grey under its signed map, at twice the size for small views; as it is without a map."""
+    if values is None:
+        return _enlarged(Image.fromarray(np.ascontiguousarray(view)))
     size, grid = view.shape[:2], values.shape
     geometry = geometry or half_pixel(size, grid)
     rows, cols = (
@@ -112,7 +116,10 @@ def overlaid(view: np.ndarray, values: np.ndarray, geometry: CellGeometry | None
     grey = view.astype(np.float32).mean(2, keepdims=True)
     muted = 0.12 * view + 0.88 * grey
     muted = 128 + 0.76 * (muted - 128) + 12
-    picture = Image.fromarray(((1 - cover) * muted + cover * hue).clip(0, 255).astype(np.uint8))
+    return _enlarged(Image.fromarray(((1 - cover) * muted + cover * hue).clip(0, 255).astype(np.uint8)))
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
     if max(picture.size) < 160:
         picture = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC)
     return picture

@@ -6,8 +6,9 @@ that the many small components compress well; a pair is their product. `balanced
 took evenly, so that every row and column sums to the exact overall map less its offset term.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,26 +20,26 @@ class Factors:
     """Rounded local embeddings of a page's images.
 
     Attributes:
-        cells: By image id (n, rank) int16, one row per cell in row-major order.
+        cells: By key (n, rank) int16, one row per cell in row-major order.
         step: What one unit stands for.
         rank: Number of principal axes kept; the others round to zero everywhere.
     """
 
-    cells: dict[int, np.ndarray]
+    cells: dict[Any, np.ndarray]
     step: float
     rank: int
 
-    def pairs(self, query: int, item: int, scale: float) -> np.ndarray:
+    def pairs(self, query: Hashable, item: Hashable, scale: float) -> np.ndarray:
         """(nq, ng) float32, the rounded pair tensor before it is balanced."""
         q, g = self.cells[query].astype(np.int64), self.cells[item].astype(np.int64)
         return ((q @ g.T) * (scale * self.step * self.step)).astype(np.float32)
 
 
-def factors_of(vectors: Mapping[int, np.ndarray], bits: int = 8) -> Factors:
+def factors_of(vectors: Mapping[Any, np.ndarray], bits: int = 8) -> Factors:
     """Round local embeddings in the principal axes of all of them.
 
     Args:
-        vectors: By image id (h, w, D), finite.
+        vectors: By any key (h, w, D), finite; all of one D.
         bits: How many the largest component gets, 2 to 16; each more halves the error.
 
     Returns:

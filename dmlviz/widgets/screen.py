@@ -1,214 +1,163 @@
 """A finding as one message: what the page needs to draw it, hover it and compare it, with no kernel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dmlviz.embedder import CellGeometry, LocalEmbeddings, half_pixel
-from dmlviz.explanation import Decomposition, Side
-from dmlviz.widgets.buffers import Buffer, Ref, number
-from dmlviz.widgets.finding import Finding
+from dmlviz.explanation import Side
+from dmlviz.widgets.buffers import Buffer, number
+from dmlviz.widgets.explained import Explained
+from dmlviz.widgets.packing import WhyPacker
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 MOST_PAIR_BYTES = 8_000_000
-HALF_PIXEL_NOTE = "cells placed by the half-pixel rule: the trunk's geometry is not known"
 
-Encode = Callable[[int], tuple[bytes, str]]
-PairsOf = Callable[[Finding, int], "Ref | None"]
+Encode = Callable[[Side, int], tuple[bytes, str]]
 
 
-def pack_live(gallery: "Gallery", finding: Finding, encode: Encode, focus: int) -> dict[str, Any]:
-    """A finding for the live page: float32 throughout, all pair tensors while they stay below 8 MB.
+def views_of(gallery: "Gallery") -> dict[Side, tuple[int, int]]:
+    """(height, width) in pixels of what the networks see: of a query, and of a gallery image."""
+    (qh, qw), (gh, gw) = gallery.query_embedder.input_size, gallery.embedder.input_size
+    return {"query": (int(qh), int(qw)), "gallery": (int(gh), int(gw))}
+
+
+def asks_itself(gallery: "Gallery") -> bool:
+    """Whether the gallery's own images are its queries, seen by one network."""
+    return gallery.queries is gallery.images and gallery.query_embedder is gallery.embedder
+
+
+def pack_live(explained: Explained, encode: Encode, focus: int, methods: Sequence[str]) -> dict[str, Any]:
+    """A finding for the live page, with the explanations that come at once.
 
     Args:
-        gallery: The gallery that was searched.
-        finding: What it answered.
-        encode: Turns an id into an image file and its media type.
-        focus: The focused rank; its pair tensor always comes along.
+        explained: The finding and its explanations.
+        encode: Turns a side and an id into an image file and its media type.
+        focus: The focused rank; its pair tensors come first.
+        methods: Those on the screen.
+
+    Returns:
+        {"meta": JSON, "data": bytes}.
+    """
+    buffer, pictures = Buffer(), dict[str, Any]()
+    meta = pack_finding(explained, buffer, pictures, encode)
+    packer = WhyPacker(buffer, views_of(explained.gallery), MOST_PAIR_BYTES)
+    order = [focus - 1, *(n for n in explained.ranked if n != focus - 1)]
+    whys = {}
+    for method in methods:
+        if explained.paces.quick(method):
+            explained.explain(method, order)
+        known = [n for n in order if n in explained.known(method)]
+        whys[method] = pack_whys(explained, packer, method, known)
+    return {"meta": {**meta, "whys": whys, "pictures": pictures}, "data": buffer.taken()}
+
+
+def pack_more(
+    explained: Explained, method: str, wanted: Sequence[int], seconds: float, margins: bool
+) -> dict[str, Any]:
+    """The explanations that the page asks for, as many as are made in time.
+
+    Args:
+        explained: The finding and its explanations.
+        method: How.
+        wanted: Indices of items, the most urgent first; that one always comes along, with its pairs.
+        seconds: How long the others may take.
+        margins: Whether the first is held against the best of the other kind, too.
 
     Returns:
         {"meta": JSON, "data": bytes}.
     """
     buffer = Buffer()
-    fits = sum(4 * pair_count(why) for why in finding.why) <= MOST_PAIR_BYTES
-
-    def pairs(found: Finding, n: int) -> Ref | None:
-        tensor = found.why[n].contributions
-        if tensor is None or (not fits and n != focus - 1):
-            return None
-        return {"as": "f32", **buffer.floats(tensor)}
-
-    pictures: dict[str, Any] = {}
-    meta = pack(gallery, finding, buffer, pictures, encode, pairs, with_gram=True)
-    return {"meta": {**meta, "pictures": pictures}, "data": buffer.taken()}
-
-
-def pair_count(why: Decomposition) -> int:
-    """How many pairs of cells an explanation has; 0 for a method of single maps."""
-    return 0 if why.contributions is None else int(why.contributions.size)
+    done = explained.explain(method, wanted, seconds)
+    if margins:
+        explained.margin(method, wanted[0])
+    packer = WhyPacker(buffer, views_of(explained.gallery), MOST_PAIR_BYTES)
+    meta = {
+        "query": explained.finding.query,
+        "method": method,
+        "whys": pack_whys(explained, packer, method, done),
+        "seconds": explained.paces.of(method),
+        "failed": "",
+    }
+    return {"meta": meta, "data": buffer.taken()}
 
 
-def pack_pair(finding: Finding, rank: int) -> dict[str, Any]:
-    """One pair tensor of a finding, for the page that asks for it."""
-    tensor = finding.why[rank - 1].contributions
-    if tensor is None:
-        return {"meta": {"query": finding.query, "item": finding.ids[rank - 1], "n": 0}, "data": b""}
-    meta = {"query": finding.query, "item": finding.ids[rank - 1], "n": int(tensor.size)}
-    return {"meta": meta, "data": np.ascontiguousarray(tensor, dtype="<f4").tobytes()}
-
-
-def pack(
-    gallery: "Gallery",
-    finding: Finding,
-    buffer: Buffer,
-    pictures: dict[str, Any],
-    encode: Encode,
-    pairs: PairsOf,
-    with_gram: bool,
+def pack_finding(
+    explained: Explained, buffer: Buffer, pictures: dict[str, Any], encode: Encode
 ) -> dict[str, Any]:
-    """Put a finding's arrays into the buffer and say where they lie.
+    """Put a finding's pictures into the buffer and say what was found.
 
     Args:
-        gallery: The gallery that was searched.
-        finding: What it answered.
-        buffer: Takes the arrays and image files.
-        pictures: Takes each image once, by its id as text; shared by the screens of one page.
-        encode: Turns an id into an image file and its media type.
-        pairs: Packs the pair tensor of item n, or returns None.
-        with_gram: Whether the products for the likeness reading go along.
+        explained: The finding.
+        buffer: Takes the image files.
+        pictures: Takes each image once; shared by the screens of one page.
+        encode: Turns a side and an id into an image file and its media type.
 
     Returns:
-        The screen's description without its pictures, ready for JSON.
+        The screen's description without its pictures and explanations, ready for JSON.
     """
-    first = finding.why[0]
-    _picture(gallery, finding.query, first, "query", buffer, pictures, encode, with_gram)
-    items = []
-    for n, (item, why) in enumerate(zip(finding.ids, finding.why, strict=True)):
-        _picture(gallery, item, why, "gallery", buffer, pictures, encode, with_gram)
-        margin = finding.margins[n]
-        items.append(
-            {
-                "id": item,
-                "rank": finding.ranks[n],
-                "extra": n >= len(finding.ranking),
-                "hit": finding.hits[n],
-                "region": number(finding.ranking.similarities[n])
-                if finding.region is not None and n < len(finding.ranking)
-                else None,
-                "numbers": numbers(why),
-                "scale": finding.scales[n] if np.isfinite(finding.scales[n]) else 0.0,
-                "query": buffer.floats(why.overall_map("query")),
-                "match": buffer.floats(why.overall_map("gallery")),
-                "queryOffset": buffer.floats(_or_zeros(why.query_offset, why, "query")),
-                "galleryOffset": buffer.floats(_or_zeros(why.gallery_offset, why, "gallery")),
-                "pairs": pairs(finding, n),
-                "margin": None
-                if margin is None
-                else {
-                    "other": margin[0],
-                    "map": buffer.floats(margin[1].map),
-                    "margin": number(margin[1].margin),
-                    "offset": number(margin[1].offset),
-                    "residual": number(margin[1].residual),
-                    "tolerance": margin[1].tolerance,
-                    "addsUp": bool(margin[1].adds_up),
-                },
-                "note": why.note,
-            }
-        )
+    gallery, finding = explained.gallery, explained.finding
+    ranking = finding.ranking
+    items = [
+        {
+            "id": item,
+            "rank": finding.ranks[n],
+            "extra": n >= len(ranking),
+            "hit": finding.hits[n],
+            "score": number(finding.scores[n]),
+            "region": number(ranking.similarities[n])
+            if finding.region is not None and n < len(ranking)
+            else None,
+            "other": finding.others[n],
+            "picture": _picture(gallery, "gallery", item, buffer, pictures, encode),
+        }
+        for n, item in enumerate(finding.ids)
+    ]
     return {
-        "version": 1,
+        "version": 2,
         "query": finding.query,
+        "queryPicture": _picture(gallery, "query", finding.query, buffer, pictures, encode),
         "items": items,
-        "kind": first.kind,
-        "method": first.method,
-        "note": "" if first.query_geometry else HALF_PIXEL_NOTE,
+        "kind": gallery.similarity,
         "rounding": "",
         "rankedBy": "similarity" if finding.region is None else "region",
         "region": finding.region,
-        "labelled": finding.ranking.hits is not None,
+        "labelled": ranking.hits is not None,
+        "leftOut": getattr(ranking, "left_out", None),
         "whyNoMargin": finding.why_no_margin,
     }
 
 
-def numbers(why: Decomposition) -> dict[str, Any]:
-    """A decomposition's sums, as the score card shows them; undefined ones are None."""
-    return {
-        "similarity": number(why.similarity),
-        "pairs": why.pairs,
-        "for": why.speaks_for,
-        "against": why.speaks_against,
-        "queryOffset": _sum(why.query_offset),
-        "galleryOffset": _sum(why.gallery_offset),
-        "constant": float(why.constant),
-        "total": number(why.total),
-        "residual": number(why.residual),
-        "tolerance": why.tolerance,
-        "addsUp": bool(why.adds_up),
-    }
+def pack_whys(
+    explained: Explained, packer: WhyPacker, method: str, items: Iterable[int]
+) -> list[dict[str, Any]]:
+    """The explanations of these items, which are there already."""
+    known = explained.known(method)
+    return [packer.pack(n, known[n], explained.known_margin(method, n)) for n in items]
 
 
-def _sum(part: np.ndarray | None) -> float:
-    return 0.0 if part is None else float(part.sum(dtype=np.float64))
-
-
-def _or_zeros(part: np.ndarray | None, why: Decomposition, side: Side) -> np.ndarray:
-    return np.zeros(why.grid(side), np.float32) if part is None else part
-
-
-def gram(local: LocalEmbeddings) -> np.ndarray:
-    """(5, h, w) float32: each cell's product with itself, its right, lower, lower-right and lower-left neighbour.
-
-    Enough for the length of any bilinear mix of neighbouring local embeddings, so that the page computes the
-    cosines of `Decomposition.likeness_map` from shares of the similarity. Zero where there is no neighbour.
-    """
-    x = local.vectors.astype(np.float64)
-    out = np.zeros((5, *local.grid), np.float32)
-    out[0] = np.einsum("ijd,ijd->ij", x, x)
-    out[1, :, :-1] = np.einsum("ijd,ijd->ij", x[:, :-1], x[:, 1:])
-    out[2, :-1] = np.einsum("ijd,ijd->ij", x[:-1], x[1:])
-    out[3, :-1, :-1] = np.einsum("ijd,ijd->ij", x[:-1, :-1], x[1:, 1:])
-    out[4, :-1, 1:] = np.einsum("ijd,ijd->ij", x[:-1, 1:], x[1:, :-1])
-    return out
-
-
-def placed(geometry: CellGeometry | None, view: tuple[int, int], grid: tuple[int, int]) -> dict[str, Any]:
-    """Where a grid's cells lie on a view, in pixels."""
-    geometry = geometry or half_pixel(view, grid)
-    return {
-        "view": [int(v) for v in view],
-        "grid": [int(g) for g in grid],
-        "first": [float(f) for f in geometry.first],
-        "stride": [float(s) for s in geometry.stride],
-    }
+def picture_key(gallery: "Gallery", side: Side, item: int) -> str:
+    """What a picture is called among a page's; a query that is a gallery image is that image."""
+    return f"q{item}" if side == "query" and not asks_itself(gallery) else f"g{item}"
 
 
 def _picture(
-    gallery: "Gallery",
-    item: int,
-    why: Decomposition,
-    side: Side,
-    buffer: Buffer,
-    pictures: dict[str, Any],
-    encode: Encode,
-    with_gram: bool,
-) -> None:
-    if str(item) in pictures:
-        return
-    content, mime = encode(item)
-    local = why.query_local if side == "query" else why.gallery_local
-    geometry = why.query_geometry if side == "query" else why.gallery_geometry
-    label = None if gallery.labels is None else gallery.labels[item]
-    pictures[str(item)] = {
-        "id": int(item),
-        "name": str(gallery.images.names[item]),
-        "label": None if label is None else str(label),
-        "image": buffer.file(content),
-        "mime": mime,
-        **placed(geometry, gallery.embedder.input_size, why.grid(side)),
-        "gram": buffer.floats(gram(local)) if with_gram and local is not None else None,
-        "factors": None,
-    }
+    gallery: "Gallery", side: Side, item: int, buffer: Buffer, pictures: dict[str, Any], encode: Encode
+) -> str:
+    key = picture_key(gallery, side, item)
+    if key not in pictures:
+        content, mime = encode(side, item)
+        query = side == "query"
+        images, labels = (
+            (gallery.queries, gallery.query_labels) if query else (gallery.images, gallery.labels)
+        )
+        label = None if labels is None else labels[item]
+        pictures[key] = {
+            "id": int(item),
+            "name": str(images.names[item]),
+            "label": None if label is None else str(label),
+            "image": buffer.file(content),
+            "mime": mime,
+            "view": list(views_of(gallery)[side]),
+        }
+    return key

@@ -1,10 +1,13 @@
 // The row of controls under the ranking.
 
 import { h, setAttribute, setText, uniqueId } from "./dom";
-import { MODES, READINGS, SCALES } from "./model";
+import { MethodMenu } from "./menu";
+import { MODES, READINGS, SCALES, type MethodMeta } from "./model";
 
 export interface ControlEvents {
-  set(name: "mode" | "reading" | "scale" | "method", value: string): void;
+  set(name: "mode" | "reading" | "scale", value: string): void;
+  method(name: string | null): void;
+  compare(name: string | null): void;
   opacity(value: number, done: boolean): void;
   rankByRegion(): void;
 }
@@ -15,7 +18,7 @@ class Segments {
   private readonly buttons = new Map<string, HTMLButtonElement>();
 
   constructor(
-    label: string, values: string[], hints: Record<string, string>, testid: string | undefined,
+    label: string, values: string[], private readonly hints: Record<string, string>, testid: string | undefined,
     private readonly choose: (value: string) => void, signal: AbortSignal,
   ) {
     const name = uniqueId("label");
@@ -50,7 +53,11 @@ class Segments {
   forbid(value: string, reason: string): void {
     const button = this.buttons.get(value)!;
     button.disabled = reason !== "";
-    if (reason) button.title = reason;
+    button.title = reason || (this.hints[value] ?? "");
+  }
+
+  can(value: string): boolean {
+    return !this.buttons.get(value)?.disabled;
   }
 }
 
@@ -59,11 +66,12 @@ export class Controls {
   private readonly mode: Segments;
   private readonly reading: Segments;
   private readonly scale: Segments;
-  private readonly method = h("select", { "data-testid": "method", "aria-label": "method" });
+  private readonly method: MethodMenu;
+  private readonly compare: MethodMenu;
   private readonly range = h("input", { type: "range", min: 0, max: 1, step: 0.05, "data-testid": "opacity", "aria-label": "opacity of the maps" });
   private readonly region = h("button", { type: "button", class: "action", text: "rank by region", "data-testid": "rank-by-region" });
 
-  constructor(events: ControlEvents, methods: string[], signal: AbortSignal) {
+  constructor(events: ControlEvents, methods: MethodMeta[], signal: AbortSignal) {
     this.mode = new Segments("map", MODES, {
       overall: "what each cell contributes to the score (1)",
       point: "the hovered point's map on every image of the ranking (2)",
@@ -77,9 +85,9 @@ export class Controls {
       pair: "full colour is the largest value of this pair (s switches)",
       ranking: "one scale for the whole ranking (s switches)",
     }, "scale", (value) => events.set("scale", value), signal);
-    for (const method of methods) this.method.append(h("option", { value: method, text: method }));
+    this.method = new MethodMenu("method", "method", "how explanations are computed (m: the next one)", null, methods, (name) => events.method(name), signal);
+    this.compare = new MethodMenu("beside", "compare", "a second method on the same pair (c)", "nothing", methods, (name) => events.compare(name), signal);
     const on = (element: HTMLElement, type: string, action: () => void) => element.addEventListener(type, action, { signal });
-    on(this.method, "change", () => events.set("method", this.method.value));
     on(this.range, "input", () => events.opacity(Number(this.range.value), false));
     on(this.range, "change", () => events.opacity(Number(this.range.value), true));
     on(this.region, "click", () => events.rankByRegion());
@@ -87,28 +95,34 @@ export class Controls {
       "div",
       { class: "controls", role: "group", "aria-label": "Controls" },
       this.mode.element, this.reading.element,
-      h("label", { class: "control", title: "how explanations are computed" }, this.method),
+      this.method.element, this.compare.element,
       h("label", { class: "control" }, h("span", { text: "opacity" }), this.range),
       this.scale.element,
       h("div", { class: "actions" }, this.region),
     );
   }
 
-  show(state: { mode: string; reading: string; scale: string; method: string; opacity: number }): void {
+  show(state: { mode: string; reading: string; scale: string; method: string; compare: string | null; opacity: number }): void {
     this.mode.show(state.mode);
     this.reading.show(state.reading);
     this.scale.show(state.scale);
-    this.method.value = state.method;
+    this.method.show(state.method, null);
+    this.compare.show(state.compare, state.method);
     if (document.activeElement !== this.range || Number(this.range.value) !== state.opacity) this.range.value = String(state.opacity);
     this.range.style.setProperty("--done", `${100 * state.opacity}%`);
   }
 
+  can(mode: string): boolean {
+    return this.mode.can(mode);
+  }
+
   /** Grey what cannot be done, and say why. */
-  limits(noMargin: string, noLikeness: string, noRegion: string, ranked: boolean): void {
-    this.mode.forbid("margin", noMargin);
-    this.reading.forbid("likeness", noLikeness);
-    this.region.disabled = noRegion !== "";
-    this.region.title = noRegion || "search the gallery for what this region contributes (g)";
+  limits(no: { point: string; margin: string; likeness: string; region: string }, ranked: boolean): void {
+    this.mode.forbid("point", no.point);
+    this.mode.forbid("margin", no.margin);
+    this.reading.forbid("likeness", no.likeness);
+    this.region.disabled = no.region !== "";
+    this.region.title = no.region || "search the gallery for what this region contributes (g)";
     setText(this.region, ranked ? "rank by similarity" : "rank by region");
   }
 }

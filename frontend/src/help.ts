@@ -11,6 +11,8 @@ const KEYS: [string, string][] = [
   ["arrows", "on an image: move the point, cell by cell"],
   ["Esc", "let go of the pin, then of the region"],
   ["1  2  3", "overall, point, margin"],
+  ["m", "the next method"],
+  ["c", "a second method beside it, and back"],
   ["l", "hover shows contribution or likeness"],
   ["s", "scale of this pair or of the whole ranking"],
   ["\u2212  =", "fainter, stronger maps"],
@@ -33,7 +35,7 @@ export class Help {
       { class: "help", "aria-label": "Keys" },
       h("header", {}, h("h3", { text: "Keys" }), close),
       table,
-      h("p", { text: "Orange speaks for the match, blue against it. Every number is a share of the score: pairs of cells and offsets add up to it, signs kept." }),
+      h("p", { text: "Orange speaks for the match, blue against it. Every number is a share of the score, signs kept. Where a method's parts do not add up to it, the card says what is left." }),
     );
     close.addEventListener("click", () => this.element.close(), { signal });
     this.element.addEventListener("click", (event) => event.target === this.element && this.element.close(), { signal });

@@ -8,7 +8,9 @@ export interface KeyActs {
   random(): void;
   search(): void;
   ranks(): number;
-  hasMargin(): boolean;
+  can(mode: string): boolean;
+  method(): void; // the next one
+  compare(): void; // a second one beside it, and back
   rankByRegion(): void;
   help(): void;
   escape(): void;
@@ -25,8 +27,10 @@ export function onKeys(root: HTMLElement, acts: KeyActs, signal: AbortSignal): v
     r: () => acts.random(),
     "/": () => acts.search(),
     "1": () => put({ mode: "overall" }),
-    "2": () => put({ mode: "point" }),
-    "3": () => acts.hasMargin() && put({ mode: "margin" }),
+    "2": () => acts.can("point") && put({ mode: "point" }),
+    "3": () => acts.can("margin") && put({ mode: "margin" }),
+    m: () => acts.method(),
+    c: () => acts.compare(),
     l: () => flip("reading", "contribution", "likeness"),
     s: () => flip("scale", "pair", "ranking"),
     "-": () => opacity(-0.1),

@@ -17,9 +17,9 @@ export class CanvasLayer {
   private smooth: Smooth | null = null;
   private image: ImageData | null = null;
 
-  draw(place: Place, map: Float32Array | null, limit: number, theme: Theme): void {
+  draw(place: Place | null, map: Float32Array | null, limit: number, theme: Theme): void {
     const context = this.element.getContext("2d")!;
-    if (!map) {
+    if (!map || !place) {
       context.clearRect(0, 0, this.element.width, this.element.height);
       return;
     }
@@ -46,12 +46,13 @@ export class PlotlyLayer {
 
   constructor(private readonly plotly: Plotly) {}
 
-  draw(place: Place, map: Float32Array | null, limit: number, theme: Theme, width: number, height: number): void {
-    if (width < 2 || height < 2) return;
+  draw(place: Place | null, map: Float32Array | null, limit: number, theme: Theme, width: number, height: number): void {
+    this.element.style.visibility = map && place ? "" : "hidden";
+    if (!map || !place || width < 2 || height < 2) return;
     const moved = !this.smooth || !samePlace(this.smooth.place, place);
     if (moved) this.smooth = new Smooth(place, samplesFor(place, 56));
     const smooth = this.smooth!;
-    const z = smooth.draw(map ?? new Float32Array(place.grid[0] * place.grid[1]));
+    const z = smooth.draw(map);
     const range = limit > 0 ? limit : 1;
     if (!this.ready || moved || theme !== this.shown.theme) {
       const [rows, cols] = place.view;

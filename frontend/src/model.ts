@@ -44,13 +44,23 @@ export interface PictureMeta {
   image: Ref;
   mime: string;
   view: [number, number];
+}
+
+/** What an explanation says of one image: its map, and where the map's cells lie. */
+export interface FieldMeta {
+  map: Ref;
+  offset: Ref | null; // that side's offset term per cell, part of the map
+  view: [number, number];
   grid: [number, number];
   first: [number, number];
   stride: [number, number];
+  guessed: boolean; // placed by the half-pixel rule
   /** (5, h, w): each cell's product with itself, right, lower, lower-right, lower-left neighbour. */
   gram: Ref | null;
-  factors: (Ref & { rank: number; step: number }) | null;
+  factors: FactorsRef | null;
 }
+
+export type FactorsRef = Ref & { rank: number; step: number };
 
 export interface Numbers {
   similarity: number | null;
@@ -74,6 +84,22 @@ export interface MarginMeta {
   residual: number;
   tolerance: number;
   addsUp: boolean;
+  promises: boolean;
+}
+
+/** One pair explained by one method. */
+export interface WhyMeta {
+  n: number; // index into items
+  kind: string; // of the similarity that is explained
+  promises: boolean; // that the parts add up to it
+  pairwise: boolean;
+  numbers: Numbers;
+  note: string;
+  scale: number; // what turns products of local embeddings into pairs
+  query: FieldMeta | null;
+  match: FieldMeta | null;
+  pairs: PairsRef | null; // null though pairwise: not here yet
+  margin: MarginMeta | null;
 }
 
 export interface ItemMeta {
@@ -81,31 +107,47 @@ export interface ItemMeta {
   rank: number;
   extra: boolean; // beyond rank k, here only to be compared with
   hit: boolean | null;
+  score: number | null; // what the index ranks by, of the whole images
   region: number | null; // the region's contribution, where that ranked
-  numbers: Numbers;
-  scale: number; // s of the identity
-  query: Ref; // overall maps
-  match: Ref;
-  queryOffset: Ref;
-  galleryOffset: Ref;
-  pairs: PairsRef | null;
-  margin: MarginMeta | null;
-  note: string;
+  other: number | null; // index of the best item of the other kind
+  picture: string;
 }
 
 export interface ScreenMeta {
   version: number;
   query: number;
+  queryPicture: string;
   pictures: Record<string, PictureMeta>;
   items: ItemMeta[];
+  whys: Record<string, WhyMeta[]>; // by method, as far as they are made
   kind: string;
-  method: string;
-  note: string;
   rounding: string;
   rankedBy: "similarity" | "region";
   region: Region;
   labelled: boolean;
+  leftOut: string | null;
   whyNoMargin: string;
+}
+
+/** Explanations that came after their screen, or why one could not be made. */
+export interface MoreMeta {
+  query: number;
+  method: string;
+  whys: WhyMeta[];
+  seconds: number | null; // that one pair takes
+  failed: string;
+  item?: number; // the one that failed
+}
+
+/** A method as the pickers offer it. */
+export interface MethodMeta {
+  name: string;
+  title: string;
+  says: string;
+  cost: string;
+  reason: string; // why it cannot be chosen; "" where it can
+  pairwise: boolean;
+  linear: boolean;
 }
 
 /** The gallery as the query picker needs it. */
@@ -114,8 +156,9 @@ export interface GalleryMeta {
   names: string[];
   classes: string[];
   labels: number[] | null; // index into classes, −1 for none
-  methods: string[];
+  methods: MethodMeta[];
   kind: string;
+  follow: boolean; // a ranked image can be made the query
   start: "all" | "misses";
 }
 

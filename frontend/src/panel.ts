@@ -45,7 +45,8 @@ export class Panel {
   private readonly strip = h("div", { class: "strip-of-colour" });
   private readonly lowWord = h("span", { text: "speaks against" });
   private readonly highWord = h("span", { text: "speaks for" });
-  private readonly wait = h("div", { class: "wait", text: "reading this pair\u2026", hidden: true });
+  private readonly wait = h("div", { class: "wait", role: "status", hidden: true });
+  private readonly legend: HTMLElement;
   private layer: PlotlyLayer | null = null;
   private picture: Picture | null = null;
   private bitmap: ImageBitmap | null = null;
@@ -54,7 +55,7 @@ export class Panel {
   private drawn: unknown[] = [];
   private drag: { row: number; col: number; x: number; y: number; moved: boolean } | null = null;
 
-  constructor(readonly side: Side, private readonly events: PanelEvents, private readonly signal: AbortSignal) {
+  constructor(readonly side: Side, suffix: string, private readonly events: PanelEvents, private readonly signal: AbortSignal) {
     const name = side === "query" ? "query" : "match";
     this.dots.setAttribute("class", "dots");
     this.dots.setAttribute("preserveAspectRatio", "none");
@@ -63,7 +64,7 @@ export class Panel {
       "div",
       {
         class: "stage",
-        "data-testid": `${name}-image`,
+        "data-testid": `${name}-image${suffix}`,
         role: "application",
         tabindex: 0,
         "aria-roledescription": "image with a map",
@@ -72,7 +73,7 @@ export class Panel {
       this.photo, this.plain.element, this.band, this.peak, this.ring, this.wait,
     );
     this.stage.insertBefore(this.dots, this.band);
-    const legend = h(
+    this.legend = h(
       "div",
       { class: "legend" },
       h("div", { class: "ends" }, this.low, this.lowWord, h("span", { class: "gap" }), this.highWord, this.high),
@@ -83,7 +84,7 @@ export class Panel {
       { class: `panel ${name}`, "aria-label": name === "query" ? "Query" : "Match" },
       h("header", {}, this.heading, this.about, this.what),
       h("div", { class: "frame" }, this.stage),
-      legend,
+      this.legend,
     );
     this.listen();
     const observer = new ResizeObserver(() => this.resized());
@@ -111,7 +112,6 @@ export class Panel {
     this.picture = picture;
     this.bitmap = null;
     const [rows, cols] = picture.view;
-    this.element.style.setProperty("--ratio", String(cols / rows));
     this.stage.style.aspectRatio = `${cols} / ${rows}`;
     this.dots.setAttribute("viewBox", `-0.5 -0.5 ${cols} ${rows}`);
     picture.bitmap.then(
@@ -124,10 +124,12 @@ export class Panel {
     );
   }
 
-  draw(shown: Shown, theme: Theme, words: [string, string], missing: boolean): void {
+  draw(shown: Shown, theme: Theme, words: [string, string], wait: string): void {
     this.shown = { shown, theme };
     this.redraw();
-    setText(this.what, shown.what);
+    setText(this.what, wait ? "" : shown.what);
+    this.stage.classList.toggle("bare", !shown.map);
+    this.legend.classList.toggle("idle", !shown.map);
     const digits = digitsFor(shown.limit, 3, 2);
     setText(this.low, plain(-shown.limit, digits));
     setText(this.high, `+${plain(shown.limit, digits)}`);
@@ -138,7 +140,8 @@ export class Panel {
       this.strip.style.backgroundImage = background;
       this.strip.dataset.theme = theme;
     }
-    this.wait.hidden = !missing;
+    this.wait.hidden = wait === "";
+    setText(this.wait, wait);
   }
 
   mark({ ring, ringKind, peak, region, cells }: Marks): void {
@@ -183,11 +186,11 @@ export class Panel {
     if (!this.shown || !this.picture) return;
     const { shown, theme } = this.shown;
     const { width, height } = this.size;
-    const now = [this.layer, this.picture, shown.map, shown.limit, theme, width, height];
+    const now = [this.layer, this.picture, shown.map, shown.place, shown.limit, theme, width, height];
     if (now.every((value, n) => value === this.drawn[n])) return;
     this.drawn = now;
-    if (this.layer) this.layer.draw(this.picture, shown.map, shown.limit, theme, width, height);
-    else this.plain.draw(this.picture, shown.map, shown.limit, theme);
+    if (this.layer) this.layer.draw(shown.place, shown.map, shown.limit, theme, width, height);
+    else this.plain.draw(shown.place, shown.map, shown.limit, theme);
   }
 
   private resized(): void {

@@ -1,11 +1,12 @@
-// What the screen shows for a state: which map lies on which image, at which scale, and what is read out.
+// What one row of the bench shows for a state: which map lies on which image, at which scale, and what is read out.
 
 import {
   cellOfPixel, cellsIn, columnOf, largest, mixAt, mixedLength, nearestCell, peakOf, pixelOfCell, rowOf,
-  toLikeness, valueAt, type Mix,
+  toLikeness, valueAt, type Mix, type Place,
 } from "./maps";
-import type { Mode, Pin, Reading, Region, Scale, Side, Theme } from "./model";
+import type { MethodMeta, Mode, Pin, Reading, Region, Scale, Side, Theme } from "./model";
 import type { Item, Picture, Screen } from "./screen";
+import type { Field, Why } from "./why";
 
 export interface Point {
   side: Side;
@@ -16,6 +17,8 @@ export interface Point {
 export interface State {
   screen: Screen;
   item: Item;
+  method: MethodMeta;
+  why: Why | null; // null: not made yet
   mode: Mode;
   reading: Reading;
   scale: Scale;
@@ -28,16 +31,17 @@ export interface State {
 
 export interface Shown {
   map: Float32Array | null;
+  place: Place | null;
   limit: number;
-  what: "overall map" | "point map" | "margin map" | "region map" | "likeness";
+  what: "overall map" | "point map" | "margin map" | "region map" | "likeness" | "no map";
   peak: [number, number] | null; // pixels
 }
 
 export interface PointReading {
   side: Side;
   pixel: [number, number];
-  cell: [number, number];
-  contribution: number;
+  cell: [number, number] | null; // null where the method has no map of that image
+  contribution: number | null;
   margin: number | null;
   partner: { cell: [number, number]; value: number } | null; // strongest on the other image
 }
@@ -45,12 +49,15 @@ export interface PointReading {
 export interface Scene {
   query: Shown;
   match: Shown;
-  active: (Point & { mix: Mix; fixed: boolean }) | null;
+  active: (Point & { mix: Mix | null; fixed: boolean }) | null;
   region: { cells: [number, number][]; contribution: number; count: number } | null;
   under: PointReading | null; // under the pointer, or at the pin
   pair: { value: number; cell: [number, number] } | null; // the pinned point with the cell under the pointer
   missing: boolean; // pairs not here yet
+  said: string; // why a point or region has no map on the other image
 }
+
+export const ONE_SIDED = "one-sided: no map of a point";
 
 export const pictureOf = (state: { screen: Screen; item: Item }, side: Side): Picture =>
   side === "query" ? state.screen.query : state.item.picture;
@@ -58,11 +65,11 @@ export const pictureOf = (state: { screen: Screen; item: Item }, side: Side): Pi
 export const otherSide = (side: Side): Side => (side === "query" ? "match" : "query");
 
 export function compose(state: State): Scene {
-  const { item, screen, mode, region } = state;
+  const { why, mode, region } = state;
   const pinned: Point | null = state.pin ? { side: state.pin[0], row: state.pin[1], col: state.pin[2] } : null;
   const resting = mode === "point" && !region ? state.resting : null;
   const point = pinned ?? state.hover ?? resting;
-  const active = point ? { ...point, mix: mixOf(state, point), fixed: point === pinned } : null;
+  const active = point ? { ...point, mix: mixOf(why, point), fixed: point === pinned } : null;
 
   const scene: Scene = {
     query: atRest(state, "query"),
@@ -72,29 +79,35 @@ export function compose(state: State): Scene {
     under: null,
     pair: null,
     missing: false,
+    said: "",
   };
-  if (region) {
-    const mix = cellsIn(screen.query, region);
+  if (!why) return scene;
+  if (region && why.fields.query) {
+    const field = why.fields.query;
+    const mix = cellsIn(field, region);
     scene.region = {
-      cells: mix.cells.map((cell) => pixelOfCell(screen.query, Math.floor(cell / screen.query.grid[1]), cell % screen.query.grid[1])),
-      contribution: valueAt(item.maps.query, mix),
+      cells: mix.cells.map((cell) => pixelOfCell(field, Math.floor(cell / field.grid[1]), cell % field.grid[1])),
+      contribution: valueAt(field.map, mix),
       count: mix.cells.length,
     };
     if (!active) {
-      const map = regionMap(item, mix);
-      scene.missing = !map;
-      if (map) scene.match = { map, limit: regionLimit(state, item, mix, map), what: "region map", peak: peakPixel(item.picture, map) };
+      const map = regionMap(why, mix);
+      scene.missing = !map && why.pairwise;
+      if (!why.pairwise) scene.said = "one-sided: no map of a region";
+      if (map) scene.match = on(why.fields.match!, map, regionLimit(state, why, region, map), "region map");
     }
   }
   if (active) {
     const other = otherSide(active.side);
-    const shown = pointMap(state, item, active.side, active.mix);
-    scene.missing = !shown;
-    if (shown) scene[other] = { ...shown, peak: peakPixel(pictureOf(state, other), shown.map!) };
-    scene.under = readPoint(state, active, shown);
+    const shown = active.mix && pointMap(state, why, active.side, active.mix);
+    scene.missing = !shown && why.pairwise;
+    if (!why.pairwise) scene.said = ONE_SIDED;
+    if (!active.mix) scene.said = `one-sided: no map of the ${active.side === "query" ? "query" : "match"}`;
+    if (shown) scene[other] = shown;
+    scene.under = readPoint(state, why, active, shown);
     const probe = pinned && state.hover && state.hover.side === other ? state.hover : null;
     if (probe && shown) {
-      const place = pictureOf(state, other);
+      const place = why.fields[other]!;
       const cell = cellOfPixel(place, probe.row, probe.col);
       scene.pair = { value: valueAt(shown.map!, mixAt(place.grid, cell)), cell: nearestCell(place, cell) };
     }
@@ -103,66 +116,77 @@ export function compose(state: State): Scene {
 }
 
 /** The map of a ranked thumbnail: the same point or region as on the screen, or its overall map. */
-export function thumbnail(state: State, scene: Scene, item: Item): { map: Float32Array; limit: number } {
-  const region = state.region;
+export function thumbnail(state: State, scene: Scene, item: Item): Shown | null {
+  const why = item.whys.get(state.method.name);
+  const field = why?.fields.match;
+  if (!why || !field) return null;
+  const { region } = state;
   const wantsRegion = region && (state.mode === "point" || state.screen.meta.rankedBy === "region");
-  if (state.mode === "point" && scene.active?.side === "query") {
-    const shown = pointMap(state, item, "query", scene.active.mix);
-    if (shown) return { map: shown.map!, limit: shown.limit };
-  } else if (wantsRegion && !scene.active) {
-    const mix = cellsIn(state.screen.query, region);
-    const map = regionMap(item, mix);
-    if (map) return { map, limit: regionLimit(state, item, mix, map) };
+  if (state.mode === "point" && scene.active?.side === "query" && why.fields.query) {
+    const mix = scene.active.mix ?? mixOf(why, scene.active);
+    const shown = mix && pointMap(state, why, "query", mix);
+    if (shown) return shown;
+  } else if (wantsRegion && !scene.active && why.fields.query) {
+    const map = regionMap(why, cellsIn(why.fields.query, region));
+    if (map) return on(field, map, regionLimit(state, why, region, map), "region map");
   }
-  return { map: item.maps.match, limit: overallLimit(state, item) };
+  return { map: field.map, place: field, limit: overallLimit(state, why), what: "overall map", peak: null };
 }
 
-function mixOf(state: State, point: Point): Mix {
-  const place = pictureOf(state, point.side);
-  return mixAt(place.grid, cellOfPixel(place, point.row, point.col));
+/** The cells round a point, where the method has any on that image. */
+function mixOf(why: Why | null, point: Point): Mix | null {
+  const field = why?.fields[point.side];
+  return field ? mixAt(field.grid, cellOfPixel(field, point.row, point.col)) : null;
+}
+
+const NOTHING: Shown = { map: null, place: null, limit: 0, what: "no map", peak: null };
+
+function on(field: Field, map: Float32Array, limit: number, what: Shown["what"]): Shown {
+  return { map, place: field, limit, what, peak: peakPixel(field, map) };
 }
 
 function atRest(state: State, side: Side): Shown {
-  const { item } = state;
-  if (side === "query" && state.mode === "margin" && item.marginMap) {
-    const limit = over(state, "margin", item, (each) => (each.marginMap ? largest(each.marginMap) : 0));
-    return { map: item.marginMap, limit, what: "margin map", peak: null };
+  const { why } = state;
+  const field = why?.fields[side];
+  if (!why || !field) return NOTHING;
+  if (side === "query" && state.mode === "margin" && why.marginMap) {
+    const limit = over(state, "margin", why, (each) => (each.marginMap ? largest(each.marginMap) : 0));
+    return { map: why.marginMap, place: field, limit, what: "margin map", peak: null };
   }
-  return { map: item.maps[side], limit: overallLimit(state, item), what: "overall map", peak: null };
+  return { map: field.map, place: field, limit: overallLimit(state, why), what: "overall map", peak: null };
 }
 
-function overallLimit(state: State, item: Item): number {
-  return over(state, "overall", item, (each) => each.overallSize);
+function overallLimit(state: State, why: Why): number {
+  return over(state, "overall", why, (each) => each.overallSize);
 }
 
-function pointMap(state: State, item: Item, from: Side, mix: Mix): Shown | null {
-  const pairs = item.pairs;
-  if (!pairs) return null;
-  const cells = item.picture.cells;
+function pointMap(state: State, why: Why, from: Side, mix: Mix): Shown | null {
+  const { pairs } = why;
+  const { query, match } = why.fields;
+  if (!pairs || !query || !match) return null;
+  const cells = match.cells;
   const map =
     from === "query"
       ? rowOf(pairs, cells, mix, new Float32Array(cells))
-      : columnOf(pairs, cells, mix, new Float32Array(item.query.cells));
-  if (state.reading === "likeness") {
-    const own = from === "query" ? item.query : item.picture;
-    const other = from === "query" ? item.picture : item.query;
-    if (own.gram && other.gram) {
-      toLikeness(map, item.meta.scale, mixedLength(own.gram, own.grid, mix), other.gram);
-      return { map, limit: 1, what: "likeness", peak: null };
-    }
+      : columnOf(pairs, cells, mix, new Float32Array(query.cells));
+  const [own, other] = from === "query" ? [query, match] : [match, query];
+  if (state.reading === "likeness" && why.hasLikeness) {
+    toLikeness(map, why.scale, mixedLength(own.gram!, own.grid, mix), other.gram!);
+    return on(other, map, 1, "likeness");
   }
-  return { map, limit: pointLimit(state, item, from, mix, map), what: "point map", peak: null };
+  return on(other, map, pointLimit(state, why, from, mix, map), "point map");
 }
 
 /** A point map's own peak, or a strong point's where that is larger; the largest of the ranking if asked. */
-function pointLimit(state: State, item: Item, from: Side, mix: Mix, map: Float32Array): number {
-  const own = Math.max(largest(map), item.strongPeak);
+function pointLimit(state: State, why: Why, from: Side, mix: Mix, map: Float32Array): number {
+  const own = Math.max(largest(map), why.strongPeak);
   if (state.scale === "pair" || from === "match") return own;
   let limit = limitsOfPoints.get(mix) ?? 0;
   if (!limit) {
-    for (const each of state.screen.ranked) {
-      if (!each.hasPairs) continue;
-      const cells = each.picture.cells;
+    for (const { whys } of state.screen.ranked) {
+      const each = whys.get(state.method.name);
+      if (!each?.hasPairs) continue;
+      const cells = each.fields.match!.cells;
       limit = Math.max(limit, each.strongPeak, largest(rowOf(each.pairs!, cells, mix, new Float32Array(cells))));
     }
     limitsOfPoints.set(mix, limit);
@@ -172,61 +196,61 @@ function pointLimit(state: State, item: Item, from: Side, mix: Mix, map: Float32
 
 const limitsOfPoints = new WeakMap<Mix, number>(); // a point is a new mix at every move
 
-function regionMap(item: Item, mix: Mix): Float32Array | null {
-  const pairs = item.pairs;
-  return pairs && rowOf(pairs, item.picture.cells, mix, new Float32Array(item.picture.cells));
+function regionMap(why: Why, mix: Mix): Float32Array | null {
+  const { pairs } = why;
+  const cells = why.fields.match?.cells ?? 0;
+  return pairs && rowOf(pairs, cells, mix, new Float32Array(cells));
 }
 
-function regionLimit(state: State, item: Item, mix: Mix, map: Float32Array): number {
-  const key = `region ${mix.cells.join()}`;
-  return over(state, key, item, (each) => {
-    const own = each === item ? map : each.hasPairs ? regionMap(each, mix) : null;
+function regionLimit(state: State, why: Why, region: NonNullable<Region>, map: Float32Array): number {
+  return over(state, `region ${region.join()}`, why, (each) => {
+    const field = each.fields.query;
+    const own = each === why ? map : each.hasPairs && field ? regionMap(each, cellsIn(field, region)) : null;
     return own ? largest(own) : 0;
   });
 }
 
-/** One limit: this item's own, or the largest of the whole ranking (kept until the screen changes). */
-function over(state: State, key: string, own: Item, size: (item: Item) => number): number {
+/** One limit: this pair's own, or the largest of the whole ranking (kept until more explanations come). */
+function over(state: State, what: string, own: Why, size: (why: Why) => number): number {
   if (state.scale === "pair") return size(own);
-  const { limits } = state.screen;
-  const whole = key.startsWith("region") ? `${key} ${state.screen.arrived}` : key;
-  let limit = limits.get(whole);
+  const { limits, ranked, arrived } = state.screen;
+  const key = `${state.method.name} ${what} ${arrived}`;
+  let limit = limits.get(key);
   if (limit === undefined) {
-    limit = Math.max(...state.screen.ranked.map(size));
-    limits.set(whole, limit);
+    limit = 0;
+    for (const { whys } of ranked) {
+      const each = whys.get(state.method.name);
+      if (each) limit = Math.max(limit, size(each));
+    }
+    limits.set(key, limit);
   }
   return Math.max(limit, size(own));
 }
 
-function peakPixel(picture: Picture, map: Float32Array): [number, number] | null {
+function peakPixel(field: Field, map: Float32Array): [number, number] | null {
   const at = peakOf(map);
   if (!(map[at] > 0)) return null;
-  const [row, col] = pixelOfCell(picture, Math.floor(at / picture.grid[1]), at % picture.grid[1]);
-  const inside = row >= -0.5 && col >= -0.5 && row <= picture.view[0] - 0.5 && col <= picture.view[1] - 0.5;
+  const [row, col] = pixelOfCell(field, Math.floor(at / field.grid[1]), at % field.grid[1]);
+  const inside = row >= -0.5 && col >= -0.5 && row <= field.view[0] - 0.5 && col <= field.view[1] - 0.5;
   return inside ? [row, col] : null;
 }
 
-function readPoint(state: State, point: Point & { mix: Mix }, shown: Shown | null): PointReading {
-  const { item } = state;
-  const place = pictureOf(state, point.side);
-  const cell = cellOfPixel(place, point.row, point.col);
+function readPoint(state: State, why: Why, point: Point & { mix: Mix | null }, shown: Shown | null): PointReading {
+  const field = why.fields[point.side];
   let partner = null;
-  if (shown?.map) {
-    const other = pictureOf(state, otherSide(point.side));
+  if (shown?.map && shown.place) {
     const at = peakOf(shown.map);
-    partner = {
-      cell: [Math.floor(at / other.grid[1]), at % other.grid[1]] as [number, number],
-      value: shown.map[at],
-    };
+    const columns = shown.place.grid[1];
+    partner = { cell: [Math.floor(at / columns), at % columns] as [number, number], value: shown.map[at] };
   }
   return {
     side: point.side,
     pixel: [point.row, point.col],
-    cell: nearestCell(place, cell),
-    contribution: valueAt(item.maps[point.side], point.mix),
+    cell: field ? nearestCell(field, cellOfPixel(field, point.row, point.col)) : null,
+    contribution: field && point.mix ? valueAt(field.map, point.mix) : null,
     margin:
-      state.mode === "margin" && point.side === "query" && item.marginMap
-        ? valueAt(item.marginMap, point.mix)
+      state.mode === "margin" && point.side === "query" && why.marginMap && point.mix
+        ? valueAt(why.marginMap, point.mix)
         : null,
     partner,
   };

@@ -4,12 +4,14 @@ import { h, setAttribute, setText } from "./dom";
 import { digitsFor, plain, signed } from "./format";
 import { CanvasLayer } from "./layer";
 import type { Theme } from "./model";
+import type { Shown } from "./scene";
 import type { Item, Screen } from "./screen";
 
 export interface StripEvents {
   focus(rank: number): void;
   follow(id: number): void; // make this image the query
   likeRegion(): void; // back to the whole image's similarity
+  explainAll(): void; // however long it takes
 }
 
 interface Tile {
@@ -32,6 +34,10 @@ export class Strip {
   private readonly list = h("div", { class: "tiles", role: "listbox", "aria-orientation": "horizontal" });
   private readonly banner = h("div", { class: "banner", role: "note", hidden: true });
   private readonly said = h("span");
+  private readonly progress = h("div", { class: "progress", role: "status", hidden: true });
+  private readonly progressText = h("span");
+  private readonly explainAll = h("button", { type: "button", class: "link", text: "explain all" });
+  private least = LEAST;
   private tiles: Tile[] = [];
   private focused = -1;
 
@@ -39,7 +45,9 @@ export class Strip {
     const back = h("button", { type: "button", class: "link", text: "back to similarity" });
     back.addEventListener("click", () => events.likeRegion(), { signal });
     this.banner.append(this.said, back);
-    this.element = h("section", { class: "ranking", "aria-label": "Ranking" }, this.banner, this.list);
+    this.explainAll.addEventListener("click", () => events.explainAll(), { signal });
+    this.progress.append(this.progressText, this.explainAll);
+    this.element = h("section", { class: "ranking", "aria-label": "Ranking" }, this.banner, this.progress, this.list);
     this.list.setAttribute("aria-label", "Ranking, best first");
     this.list.addEventListener("keydown", (event) => this.key(event), { signal });
     const observer = new ResizeObserver(() => this.arrange());
@@ -52,6 +60,10 @@ export class Strip {
     const { ranked, meta } = screen;
     while (this.tiles.length > ranked.length) this.tiles.pop()!.element.remove();
     while (this.tiles.length < ranked.length) this.tiles.push(this.tile(this.tiles.length + 1));
+    const ratio = ranked[0]?.picture.ratio ?? 1;
+    const wide = Math.min(2, Math.max(0.72, Math.sqrt(ratio)));
+    this.least = LEAST * wide;
+    this.list.style.setProperty("--most", `${Math.round(136 * wide)}px`);
     this.arrange();
     const size = Math.max(...ranked.map((item) => Math.abs(item.score ?? 0)));
     const digits = meta.kind === "cosine" ? (size < 0.1 ? 4 : 3) : digitsFor(size, 4, 0, 4);
@@ -69,16 +81,17 @@ export class Strip {
   /** As few rows as tiles of a readable size need, equally long. */
   private arrange(): void {
     const count = this.tiles.length;
-    const fit = Math.max(1, Math.floor((this.list.clientWidth + GAP) / (LEAST + GAP)));
+    const fit = Math.max(1, Math.floor((this.list.clientWidth + GAP) / (this.least + GAP)));
     const columns = Math.ceil(count / Math.max(1, Math.ceil(count / fit)));
     this.list.style.setProperty("--columns", String(Math.max(1, columns)));
   }
 
-  draw(focus: number, theme: Theme, mapOf: (item: Item) => { map: Float32Array; limit: number }): void {
+  draw(focus: number, theme: Theme, mapOf: (item: Item) => Shown | null): void {
     for (const [n, tile] of this.tiles.entries()) {
       const item = tile.item!;
-      const { map, limit } = mapOf(item);
-      tile.layer.draw(item.picture, map, limit, theme);
+      const shown = mapOf(item);
+      tile.layer.draw(shown?.place ?? null, shown?.map ?? null, shown?.limit ?? 0, theme);
+      tile.element.classList.toggle("bare", !shown);
       if (this.focused !== focus) {
         const chosen = n + 1 === focus;
         setAttribute(tile.element, "aria-selected", String(chosen));
@@ -87,6 +100,13 @@ export class Strip {
       }
     }
     this.focused = focus;
+  }
+
+  /** Say how far the explanations of the ranking have come, or why there are none. */
+  told({ text, more }: { text: string; more: boolean }): void {
+    this.progress.hidden = text === "";
+    setText(this.progressText, text);
+    this.explainAll.hidden = !more;
   }
 
   /** Mark the two images that a margin map holds against each other. */

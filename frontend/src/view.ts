@@ -1,100 +1,93 @@
 // One Explorer on the page: it puts the state on the screen and the user's acts into the state.
 
-import { MarginCard, Readout, ScoreCard } from "./cards";
 import { Controls } from "./controls";
 import { h, onceAFrame, setText } from "./dom";
 import { Help } from "./help";
 import { onKeys } from "./keys";
 import { cellOfPixel, nearestCell, peakOf, pixelOfCell } from "./maps";
-import type { GalleryMeta, Mode, Model, Reading, Region, Scale, Side, Theme } from "./model";
-import { Panel } from "./panel";
+import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme } from "./model";
+import type { PanelEvents } from "./panel";
 import { Picker } from "./picker";
 import { loadPlotly } from "./plotly";
 import { Queries } from "./queries";
-import { compose, pictureOf, thumbnail, type Point, type State } from "./scene";
-import { Data, Screen, type Picture } from "./screen";
+import { placeFor, Row } from "./row";
+import { ONE_SIDED, pictureOf, thumbnail, type Point, type State } from "./scene";
+import { Screen } from "./screen";
 import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
+import { Wishes } from "./wishes";
 
 const PATIENCE = 15_000; // milliseconds until the page says that the kernel does not answer
 
 export class View {
   readonly root: HTMLElement;
   private readonly queries: Queries;
+  private readonly methods: MethodMeta[];
   private readonly picker: Picker;
-  private readonly panels: Record<Side, Panel>;
+  private readonly rows: [Row, Row];
   private readonly strip: Strip;
-  private readonly score = new ScoreCard();
-  private readonly margin: MarginCard;
-  private readonly readout: Readout;
   private readonly controls: Controls;
   private readonly help: Help;
-  private readonly cards: HTMLElement;
+  private readonly wishes: Wishes;
+  private readonly bench = h("div", { class: "bench" });
   private readonly error = h("div", { class: "error", role: "alert", hidden: true });
   private screen: Screen | null = null;
   private theme: Theme = "light";
-  private hover: (Point & { stamp: number }) | null = null;
+  private hover: (Point & { stamp: number; at: number }) | null = null;
   private resting: Point | null = null;
   private hovered = false;
   private waiting = 0;
   private saving = false;
+  private beside: string | null = null; // the method last compared with
   private readonly soon: () => void;
 
   constructor(private readonly model: Model, el: HTMLElement, private readonly signal: AbortSignal) {
     const gallery: GalleryMeta = model.get("_gallery");
+    this.methods = gallery.methods;
     this.queries = new Queries(gallery);
     this.queries.learn(model.get("_audit"));
     this.soon = onceAFrame(() => this.draw(), signal);
     this.help = new Help(signal);
-    this.margin = new MarginCard((rank) => this.put({ focus: rank }), signal);
-    this.readout = new Readout(signal);
-    const panelEvents = {
-      move: (side: Side, row: number, col: number, stamp: number) => this.hoverAt({ side, row, col }, stamp),
-      leave: (side: Side) => this.leave(side),
-      pin: (side: Side, row: number, col: number) => this.pin(side, row, col),
-      region: (region: NonNullable<Region>) => this.put({ region, pin: null }),
-      step: (side: Side, down: number, across: number) => this.step(side, down, across),
-      pinHere: (side: Side) => this.pinHere(side),
-    };
-    this.panels = { query: new Panel("query", panelEvents, signal), match: new Panel("match", panelEvents, signal) };
+    this.wishes = new Wishes((wish) => model.send(wish));
+    const events = (n: number): PanelEvents => ({
+      move: (side, row, col, stamp) => this.hoverAt({ side, row, col }, stamp, n),
+      leave: (side) => this.leave(side),
+      pin: (side, row, col) => this.pin(side, row, col),
+      region: (region) => this.put({ region, pin: null }),
+      step: (side, down, across) => this.step(side, down, across, n),
+      pinHere: (side) => this.pinHere(side),
+    });
+    const focus = (rank: number) => this.put({ focus: rank });
+    this.rows = [
+      new Row("", { ...events(0), focus, end: null }, signal),
+      new Row("-2", { ...events(1), focus, end: () => this.put({ compare: null }) }, signal),
+    ];
     this.strip = new Strip({
-      focus: (rank) => this.put({ focus: rank }),
-      follow: (id) => this.goTo(id),
+      focus,
+      follow: (id) => gallery.follow && this.goTo(id),
       likeRegion: () => this.put({ ranked_by: "similarity" }),
+      explainAll: () => this.explainAll(),
     }, signal);
     this.controls = new Controls({
       set: (name, value) => this.put({ [name]: value }),
+      method: (name) => this.choose(name),
+      compare: (name) => this.put({ compare: name }),
       opacity: (value, done) => (done ? this.put({ opacity: value }) : this.fade(value)),
       rankByRegion: () => this.rankByRegion(),
-    }, gallery.methods, signal);
+    }, this.methods, signal);
     this.picker = new Picker(this.queries, {
       query: (id) => this.goTo(id),
       help: () => this.help.toggle(),
       save: () => this.save(),
       audit: () => model.send({ kind: "audit" }),
     }, signal);
+    this.bench.append(...this.rows.flatMap((row) => row.elements), this.strip.element);
     this.root = h(
       "div",
       { class: "dmlviz", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true", tabindex: -1, role: "region", "aria-label": "Similarity explorer" },
       h("style", { text: style }),
-      h(
-        "div",
-        { class: "sheet" },
-        this.picker.element,
-        this.error,
-        h(
-          "div",
-          { class: "bench" },
-          this.panels.query.element,
-          this.panels.match.element,
-          this.cards = h("div", { class: "cards" }, this.score.element, this.margin.element, this.readout.element),
-          this.strip.element,
-        ),
-        this.controls.element,
-        this.help.element,
-        this.readout.live,
-      ),
+      h("div", { class: "sheet" }, this.picker.element, this.error, this.bench, this.controls.element, this.help.element, this.rows[0].readout.live),
     );
     el.append(this.root);
     this.listen();
@@ -103,7 +96,7 @@ export class View {
     loadPlotly(model).then(
       (plotly) => {
         if (signal.aborted) return;
-        for (const panel of Object.values(this.panels)) panel.usePlotly(plotly);
+        for (const row of this.rows) row.usePlotly(plotly);
         this.root.dataset.plotly = "ready";
       },
       (problem) => {
@@ -117,15 +110,25 @@ export class View {
     return this.model.get("_host")?.kernel !== false;
   }
 
-  private state(): State | null {
+  /** The methods on the screen: one, or two side by side. */
+  private chosen(): MethodMeta[] {
+    const named = (name: string | null) => this.methods.find((method) => method.name === name);
+    const first = named(this.model.get("method")) ?? this.methods[0];
+    const second = named(this.model.get("compare"));
+    return second && second !== first ? [first, second] : [first];
+  }
+
+  private state(method = this.chosen()[0]): State | null {
     const screen = this.screen;
     const item = screen?.item(this.model.get("focus"));
     if (!screen || !item) return null;
     const get = (name: string) => this.model.get(name);
+    const why = item.whys.get(method.name) ?? null;
     let mode = get("mode") as Mode;
-    if (mode === "margin" && !item.margin) mode = "overall";
+    if (mode === "margin" && why && !why.margin) mode = "overall";
+    if (mode === "point" && why && !why.pairwise) mode = "overall";
     return {
-      screen, item, mode,
+      screen, item, method, why, mode,
       reading: get("reading") as Reading,
       scale: get("scale") as Scale,
       theme: this.theme,
@@ -144,27 +147,25 @@ export class View {
     const { meta, data } = message;
     const old = this.screen;
     this.screen = new Screen(meta, data);
-    if (old?.query.id !== this.screen.query.id) {
+    this.wishes.forget();
+    if (old?.meta.query !== meta.query) {
       this.resting = null;
       this.hover = null;
     }
     old?.close();
     this.strip.show(this.screen);
-    this.panels.query.show(this.screen.query);
-    this.picker.show(this.screen.query.id);
+    this.picker.show(meta.query);
     this.arrived();
     this.say("");
-    this.receivePair();
+    this.receiveMore();
     this.soon();
   }
 
-  private receivePair(): void {
-    const message = this.model.get("_pair");
-    if (!message?.data || !this.screen || message.meta.query !== this.screen.query.id) return;
-    const item = this.screen.items.find((each) => each.id === message.meta.item);
-    if (!item || item.hasPairs) return;
-    item.setPairs(new Data(message.data).floats({ o: 0, n: message.meta.n }));
-    this.screen.arrived += 1;
+  private receiveMore(): void {
+    const message = this.model.get("_more") as { meta: MoreMeta; data: DataView } | null;
+    if (!message?.data || !this.screen || message.meta.query !== this.screen.meta.query) return;
+    this.wishes.arrived(message.meta);
+    this.screen.learn(message.meta, message.data);
     this.soon();
   }
 
@@ -172,81 +173,85 @@ export class View {
     const state = this.state();
     if (!state) return;
     const { screen, item } = state;
-    if (!this.resting) {
-      const peak = peakOf(item.maps.query);
-      const [row, col] = pixelOfCell(screen.query, Math.floor(peak / screen.query.grid[1]), peak % screen.query.grid[1]);
-      const [rows, cols] = screen.query.view;
-      this.resting = { side: "query", row: Math.min(rows - 1, Math.max(0, row)), col: Math.min(cols - 1, Math.max(0, col)) };
-      state.resting = this.resting;
-    }
-    this.panels.match.show(item.picture);
-    const label = (of: Picture) => h("span", { class: "label", text: of.label ?? of.name, title: of.name });
-    const badge = item.hit === null || !screen.meta.labelled
-      ? ""
-      : h("span", { class: `badge ${item.hit ? "hit" : "miss"}`, text: item.hit ? "HIT" : "MISS" });
-    this.panels.query.title("query", [label(screen.query)],
-      `Query image ${screen.query.name}. Arrow keys move the point, Enter pins it.`);
-    this.panels.match.title(`rank ${item.rank}`, [label(item.picture), badge],
-      `Match of rank ${item.rank}, ${item.picture.name}. Arrow keys move the point, Enter pins it.`);
-    this.score.draw(item, screen);
-    this.margin.draw(state);
-    this.cards.classList.toggle("margin-shown", state.mode === "margin");
+    const methods = this.chosen();
+    if (!this.resting) this.resting = state.resting = restingPoint(state);
+    this.shape(screen.query.ratio, item.picture.ratio);
+    this.bench.classList.toggle("compared", methods.length > 1);
+    this.rows[1].hide(methods.length === 1);
+    if (methods[1]) this.beside = methods[1].name;
+    const states = methods.map((method) => this.state(method)!);
+    states.forEach((each, n) => this.rows[n].draw(each, this.wishes.failed(screen, each.method.name, item)));
     const opacity = Number(this.model.get("opacity"));
     this.fade(opacity);
-    this.controls.show({ mode: state.mode, reading: state.reading, scale: state.scale, method: this.model.get("method"), opacity });
-    this.limits(state);
-    const other = state.mode === "margin" ? screen.other(item) : null;
+    const { mode, reading, scale } = state;
+    this.controls.show({ mode, reading, scale, method: methods[0].name, compare: methods[1]?.name ?? null, opacity });
+    this.limits(states);
+    const other = mode === "margin" ? screen.other(item) : null;
     this.strip.compare(other ? [item.rank, other.rank] : []);
-    this.drawMaps(state, true);
+    this.strip.told(this.progress(state));
+    this.drawMaps(true);
+    if (this.live) this.wishes.next(screen, item, methods, this.model.get("mode") === "margin");
   }
 
   /** What moves with the pointer, and nothing else. */
-  private drawMaps(state: State, everything: boolean): void {
-    const scene = compose(state);
-    const { item, screen } = state;
-    const other = state.mode === "margin" ? screen.other(item) : null;
-    for (const side of ["query", "match"] as Side[]) {
-      const words: [string, string] =
-        scene[side].what === "margin map" && other
-          ? [`for rank ${other.rank}`, `for rank ${item.rank}`]
-          : scene[side].what === "likeness" ? ["unlike", "alike"] : ["against", "for"];
-      const here = scene.active?.side === side ? scene.active : null;
-      this.panels[side].draw(scene[side], state.theme, words, scene.missing && !here);
-      this.panels[side].mark({
-        ring: here ? [here.row, here.col] : null,
-        ringKind: here?.fixed ? "pin" : this.hover ? "hover" : "rest",
-        peak: scene[side].peak,
-        region: side === "query" ? state.region : null,
-        cells: side === "query" && scene.region ? scene.region.cells : [],
-      });
-    }
-    this.readout.draw(state, scene);
+  private drawMaps(everything: boolean): void {
+    const drawn = this.chosen().flatMap((method, n) => {
+      const state = this.state(method);
+      return state ? [{ state, row: this.rows[n], scene: this.rows[n].drawMaps(state, this.waitingFor(state)) }] : [];
+    });
+    if (!drawn.length) return;
+    const { state, scene } = drawn[0];
     if (everything || state.mode === "point") {
-      this.strip.draw(item.rank, state.theme, (each) => thumbnail(state, scene, each));
+      this.strip.draw(state.item.rank, state.theme, (each) => thumbnail(state, scene, each));
     }
-    if (this.hovered && this.hover) {
-      this.hovered = false;
-      const contribution = scene.pair ? scene.pair.value : (scene.under?.contribution ?? 0);
-      const { side, row, col, stamp } = this.hover;
-      this.panels[side].stage.dispatchEvent(
-        new CustomEvent("dmlviz:hover", {
-          bubbles: true,
-          composed: true,
-          detail: { side, row, col, contribution, milliseconds: performance.now() - stamp },
-        }),
-      );
+    if (!this.hovered || !this.hover) return;
+    this.hovered = false;
+    const under = drawn[Math.min(this.hover.at, drawn.length - 1)];
+    under.row.tell(under.state, under.scene, this.hover.stamp);
+  }
+
+  private waitingFor({ why, method, screen, item }: State): string {
+    if (why) return "";
+    if (this.wishes.failed(screen, method.name, item)) return "not explained";
+    return this.live ? `${method.title} is at work\u2026` : "this saved page does not carry this pair";
+  }
+
+  /** Give wide and tall pictures columns that make both about equally large. */
+  private shape(query: number, match: number): void {
+    for (const [name, ratio] of [["q", query], ["m", match]] as const) {
+      this.bench.style.setProperty(`--${name}`, Math.min(ratio, Math.sqrt(ratio)).toFixed(3));
+      this.bench.style.setProperty(`--${name}-share`, (Math.sqrt(ratio) / (Math.sqrt(query) + Math.sqrt(match))).toFixed(3));
     }
   }
 
-  private limits({ screen, item, region }: State): void {
+  /** How far a slow method has come with the ranking. */
+  private progress({ screen, method }: State): { text: string; more: boolean } {
+    const made = screen.ranked.filter((item) => item.whys.has(method.name));
+    const count = `${made.length} of ${screen.ranked.length}`;
+    if (made.length < screen.ranked.length) {
+      if (!this.live) return { text: `${method.title}: this saved page carries ${count} pairs.`, more: false };
+      const pace = this.wishes.holdsBack(method.name);
+      if (pace) return { text: `${method.title} takes ${pace.toPrecision(2)} s a pair, so images are explained as they come into focus: ${count} so far.`, more: true };
+      return { text: `${method.title}: ${count} pairs explained.`, more: false };
+    }
+    const bare = made.every((item) => !item.whys.get(method.name)!.fields.match);
+    return { text: bare ? `${method.title} maps the query only, so the ranked images carry no map.` : "", more: false };
+  }
+
+  /** Grey what none of the methods on the screen can show, and say why. */
+  private limits(states: State[]): void {
     const { reason = "" } = this.model.get("_host") ?? {};
+    const { screen, item, region } = states[0];
     const ranked = screen.meta.rankedBy === "region";
-    this.controls.limits(
-      item.margin ? "" : screen.meta.whyNoMargin,
-      screen.query.gram ? "" : "this method has no local embeddings to compare",
-      !this.live ? reason : region || ranked ? "" : "drag on the query to select a region first",
-      ranked,
-    );
+    const none = (can: (state: State) => boolean) => !states.some(can);
+    const linear = states.some(({ method }) => method.linear);
+    const noMargin = none(({ method, why }) => method.linear && (!why || !!why.margin || (this.live && item.meta.other !== null)));
+    this.controls.limits({
+      point: none(({ method, why }) => why?.pairwise ?? method.pairwise) ? ONE_SIDED : "",
+      margin: !noMargin ? "" : linear ? screen.meta.whyNoMargin : `the difference of two ${states[0].method.title} maps does not explain the difference of two scores`,
+      likeness: none(({ why }) => !why || why.hasLikeness) ? "this method has no local embeddings to compare" : "",
+      region: !this.live ? reason : region || ranked ? "" : "drag on the query to select a region first",
+    }, ranked);
     this.picker.saving(this.live ? "" : "this is the saved page", this.saving);
   }
 
@@ -271,7 +276,7 @@ export class View {
   }
 
   private goTo(id: number): void {
-    if (id === this.screen?.query.id || !this.queries.has(id)) return;
+    if (id === this.screen?.meta.query || !this.queries.has(id)) return;
     clearTimeout(this.waiting);
     this.wait();
     this.put({ query: id });
@@ -301,14 +306,9 @@ export class View {
     setText(this.error, text);
   }
 
-  private readonly frame = (): void => {
-    const state = this.state();
-    if (state) this.drawMaps(state, false);
-  };
-
-  private hoverAt(point: Point, stamp: number): void {
+  private hoverAt(point: Point, stamp: number, at: number): void {
     if (this.hover && this.hover.side === point.side && this.hover.row === point.row && this.hover.col === point.col) return;
-    this.hover = { ...point, stamp };
+    this.hover = { ...point, stamp, at };
     this.resting = point;
     this.hovered = true;
     this.soonMaps();
@@ -326,7 +326,7 @@ export class View {
     const state = this.state();
     if (!state) return;
     const tidy = (value: number) => Math.round(10 * value) / 10;
-    const place = pictureOf(state, side);
+    const place = placeFor(state, side);
     const cell = (r: number, c: number) => nearestCell(place, cellOfPixel(place, r, c)).join();
     const again = state.pin && state.pin[0] === side && cell(state.pin[1], state.pin[2]) === cell(row, col);
     this.put({ pin: again ? null : [side, tidy(row), tidy(col)] });
@@ -337,10 +337,10 @@ export class View {
     if (at) this.pin(side, at.row, at.col);
   }
 
-  private step(side: Side, down: number, across: number): void {
-    const state = this.state();
+  private step(side: Side, down: number, across: number, at: number): void {
+    const state = this.state(this.chosen()[at]);
     if (!state) return;
-    const place = pictureOf(state, side);
+    const place = placeFor(state, side);
     const from = this.hover?.side === side ? this.hover : this.resting?.side === side ? this.resting : null;
     let cell: [number, number] = [Math.floor(place.grid[0] / 2), Math.floor(place.grid[1] / 2)];
     if (from) {
@@ -349,7 +349,35 @@ export class View {
     }
     const [row, col] = pixelOfCell(place, ...cell);
     const inside = (value: number, size: number) => Math.min(size - 0.5, Math.max(-0.5, value));
-    this.hoverAt({ side, row: inside(row, place.view[0]), col: inside(col, place.view[1]) }, performance.now());
+    this.hoverAt({ side, row: inside(row, place.view[0]), col: inside(col, place.view[1]) }, performance.now(), at);
+  }
+
+  /** Explain by this method; the one that stands beside it changes places with it. */
+  private choose(name: string | null): void {
+    const { method, compare } = { method: this.model.get("method"), compare: this.model.get("compare") };
+    if (!name || name === method) return;
+    this.put(name === compare ? { method: name, compare: method } : { method: name });
+  }
+
+  private get open(): string[] {
+    return this.methods.filter(({ reason }) => !reason).map(({ name }) => name);
+  }
+
+  private nextMethod(): void {
+    const at = this.open.indexOf(this.model.get("method"));
+    this.choose(this.open[(at + 1) % this.open.length] ?? null);
+  }
+
+  private toggleCompare(): void {
+    const method = this.model.get("method");
+    const others = this.open.filter((name) => name !== method);
+    const last = this.beside && others.includes(this.beside) ? this.beside : others[0];
+    this.put({ compare: this.model.get("compare") ? null : (last ?? null) });
+  }
+
+  private explainAll(): void {
+    this.wishes.all(this.chosen()[0].name);
+    this.soon();
   }
 
   private rankByRegion(): void {
@@ -375,16 +403,16 @@ export class View {
 
   private listen(): void {
     const { model, root, signal } = this;
-    this.soonMaps = onceAFrame(this.frame, signal);
+    this.soonMaps = onceAFrame(() => this.drawMaps(false), signal);
     const heard: [string, (...args: any[]) => void][] = [
       ["change:_screen", () => this.receive()],
-      ["change:_pair", () => this.receivePair()],
+      ["change:_more", () => this.receiveMore()],
       ["change:_audit", () => this.learn()],
       ["change:_error", () => this.complain()],
       ["change:theme", () => this.retheme()],
       ["msg:custom", (content, buffers) => this.download(content, buffers)],
     ];
-    for (const name of ["focus", "pin", "region", "mode", "reading", "opacity", "scale", "method"]) {
+    for (const name of ["focus", "pin", "region", "mode", "reading", "opacity", "scale", "method", "compare"]) {
       heard.push([`change:${name}`, () => this.soon()]);
     }
     for (const [name, action] of heard) model.on(name, action);
@@ -401,7 +429,9 @@ export class View {
       random: () => this.picker.random(),
       search: () => this.picker.focusSearch(),
       ranks: () => this.screen?.ranked.length ?? 1,
-      hasMargin: () => !!this.state()?.item.margin,
+      can: (mode) => this.controls.can(mode),
+      method: () => this.nextMethod(),
+      compare: () => this.toggleCompare(),
       rankByRegion: () => this.rankByRegion(),
       help: () => this.help.toggle(),
       escape: () => (this.help.element.open ? this.help.element.close() : this.letGo()),
@@ -435,4 +465,17 @@ export class View {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
+}
+
+/** Where point mode looks when nothing is hovered: the peak of the query's map, or its middle. */
+function restingPoint(state: State): Point {
+  const { view } = pictureOf(state, "query");
+  const field = state.why?.fields.query;
+  let [row, col] = [(view[0] - 1) / 2, (view[1] - 1) / 2];
+  if (field) {
+    const peak = peakOf(field.map);
+    [row, col] = pixelOfCell(field, Math.floor(peak / field.grid[1]), peak % field.grid[1]);
+  }
+  const inside = (value: number, size: number) => Math.min(size - 1, Math.max(0, value));
+  return { side: "query", row: inside(row, view[0]), col: inside(col, view[1]) };
 }

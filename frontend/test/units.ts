@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { digitsFor, percent, plain, signed, tiny } from "../src/format";
 import { Smooth, cellOfPixel, cellsIn, columnOf, mixAt, mixedLength, rowOf } from "../src/maps";
 import { Queries } from "../src/queries";
-import { balance } from "../src/screen";
+import { balance } from "../src/data";
 
 const place = { view: [48, 64], grid: [6, 8], first: [3.5, 3.5], stride: [8, 8] };
 const near = (a, b, by = 1e-6) => assert.ok(Math.abs(a - b) <= by, `${a} is not ${b}`);

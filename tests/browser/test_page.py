@@ -155,9 +155,9 @@ def test_the_margin_mode_draws_the_margin_map(open_page, exported, explorer):
     page = open_page(exported).page
     page.get_by_test_id("map-mode").get_by_text("margin").click()
     settle(page)
-    other, margin = explorer._finding.margins[0]
+    other, margin = explorer._explained.margin("decomposition", 0)
     np.testing.assert_allclose(cells_drawn(page, "query"), margin.map, atol=1e-7)
-    assert f"rank {explorer._finding.ranks[other]}" in page.locator(".card.margin").inner_text()
+    assert f"rank {explorer._explained.finding.ranks[other]}" in page.locator(".card.margin").inner_text()
 
 
 def test_the_numbers_shown_add_up_to_the_score(open_page, exported, explorer):
@@ -166,7 +166,7 @@ def test_the_numbers_shown_add_up_to_the_score(open_page, exported, explorer):
         page.locator(f"[data-testid=ranked-item][data-rank='{rank}']").click()
         settle(page)
         card = page.get_by_test_id("score")
-        why = explorer._finding.why[rank - 1]
+        why = explorer._explained.why("decomposition", rank - 1)
         value = {
             n: float(card.get_attribute(f"data-{n}")) for n in ("similarity", "pairs", "offsets", "residual")
         }

@@ -26,6 +26,7 @@ class SmallGallery:
         geometry=True,
         seed=0,
         grids=None,
+        queries=None,
     ):
         rng = np.random.default_rng(seed)
         self.similarity = similarity
@@ -54,23 +55,34 @@ class SmallGallery:
             CellGeometry(stride=(8.0, 8.0), first=(3.5, 3.5), receptive_field=(20, 20)) if geometry else None
         )
         self.embedder = SimpleNamespace(geometry=place, note="", name="small", dim=dim, input_size=view)
-        self.query_embedder, self.queries, self.query_labels = self.embedder, self.images, self.labels
+        self.queries_of = queries or self
+        self.query_embedder = self.queries_of.embedder
+        self.queries = self.queries_of.images
         self.searches = 0
 
     def __len__(self):
         return len(self._views)
 
+    @property
+    def query_labels(self):
+        return self.queries_of.labels
+
     def view(self, i):
         return self._views[i]
 
-    def query_view(self, i):
+    def image(self, i):
         return self._views[i]
 
+    def query_view(self, i):
+        return self.queries_of._views[i]
+
+    query_image = query_view
+
     def query_local(self, query):
-        return self._locals[query]
+        return self.queries_of._locals[query]
 
     def query_embedding(self, query):
-        return self.embeddings[query]
+        return self.queries_of.embeddings[query]
 
     def local_embeddings_of(self, ids):
         return [self._locals[i] for i in ids]
@@ -82,16 +94,18 @@ class SmallGallery:
         return np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
     def score(self, query, ids):
-        products = self.embeddings[ids].astype(float) @ self.embeddings[query].astype(float)
-        return (products * self.scale(self.embeddings[query], ids)).astype(np.float32)
+        asking = self.query_embedding(query)
+        products = self.embeddings[ids].astype(float) @ asking.astype(float)
+        return (products * self.scale(asking, ids)).astype(np.float32)
 
     def _ranking(self, query, scores, k, by):
-        order = [i for i in np.argsort(-scores, kind="stable") if i != query][:k]
+        own = self.queries_of is self
+        order = [i for i in np.argsort(-scores, kind="stable") if not own or i != query][:k]
         labels = None if self.labels is None else self.labels[order]
-        hits = None if labels is None else labels == self.labels[query]
+        hits = None if labels is None else labels == self.query_labels[query]
         return Ranking(
             query=query,
-            query_label=None if self.labels is None else self.labels[query],
+            query_label=None if self.labels is None else self.query_labels[query],
             ids=np.array(order, dtype=np.int64),
             similarities=scores[order].astype(np.float32),
             labels=labels,
@@ -106,15 +120,15 @@ class SmallGallery:
 
     def search_region(self, query, mask, k=10):
         self.searches += 1
-        part = np.asarray(mask, float)[..., None] * self._locals[query].vectors
+        part = np.asarray(mask, float)[..., None] * self.query_local(query).vectors
         scores = self.embeddings.astype(float) @ part.sum((0, 1))
         return self._ranking(
-            query, scores * self.scale(self.embeddings[query], np.arange(len(self))), k, "region"
+            query, scores * self.scale(self.query_embedding(query), np.arange(len(self))), k, "region"
         )
 
     def failures(self):
         rows = []
-        for query in range(len(self)):
+        for query in range(len(self.queries)):
             found = self.search(query, k=len(self))
             if found.hits[0]:
                 continue

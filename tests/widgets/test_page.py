@@ -50,7 +50,7 @@ def test_names_cannot_leave_their_place(hostile, tmp_path):
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in html  # the title, escaped
     assert html.count("</script>") == 4
     payload, _ = unpacked(html)
-    assert payload["pictures"]["0"]["name"] == f"0{HOSTILE}"
+    assert payload["pictures"]["g0"]["name"] == f"0{HOSTILE}"
 
 
 def test_what_fits_is_exact(tmp_path):
@@ -58,26 +58,34 @@ def test_what_fits_is_exact(tmp_path):
     payload, data = unpacked(explorer.to_html(tmp_path / "a.html").read_text("utf-8"))
     screen = payload["screens"]["2"]
     assert screen["rounding"] == ""
-    for item, why in zip(screen["items"], explorer._finding.why, strict=True):
-        assert item["pairs"]["as"] == "f32"
-        for ref, values in ((item["pairs"], why.contributions), (item["query"], why.overall_map("query"))):
+    packed = screen["whys"]["decomposition"]
+    assert [each["n"] for each in packed] == [0, 1, 2, 3]
+    for each in packed:
+        why = explorer._explained.why("decomposition", each["n"])
+        assert each["pairs"]["as"] == "f32"
+        for ref, values in (
+            (each["pairs"], why.contributions),
+            (each["query"]["map"], why.overall_map("query")),
+        ):
             stored = np.frombuffer(data, "<f4", count=ref["n"], offset=ref["o"])
             np.testing.assert_array_equal(stored, values.reshape(-1))
-    image = payload["pictures"]["2"]["image"]
+    image = payload["pictures"]["g2"]["image"]
     assert data[image["o"] : image["o"] + 4] in (b"RIFF", b"\xff\xd8\xff\xe0")
 
 
 @pytest.mark.parametrize(("form", "bits"), [("i16", 16), ("i8", 8), ("factors", 8), ("factors", 11)])
 def test_what_does_not_fit_is_rounded_and_the_page_says_how_far(form, bits):
     explorer = Explorer(SmallGallery(count=30, view=(64, 64), grid=(8, 8)), query=2, k=8)
-    content, error = _Draft(explorer, [explorer._finding], None).page(form, bits)
+    content, error = _Draft(explorer, [explorer._explained], ["decomposition"], None).page(form, bits)
     payload, data = unpacked(content.decode("utf-8"))
     screen = payload["screens"]["2"]
-    assert {item["pairs"]["as"] for item in screen["items"]} == {form}
+    packed = screen["whys"]["decomposition"]
+    assert {each["pairs"]["as"] for each in packed} == {form}
     said = re.search(r"±([\d.e−]+);", screen["rounding"])[1].replace("−", "-")
     worst = 0.0
-    for item, why in zip(screen["items"], explorer._finding.why, strict=True):
-        rounded = _decoded(item, payload["pictures"], data)
+    for each in packed:
+        why = explorer._explained.why("decomposition", each["n"])
+        rounded = _decoded(each, data)
         tensor = balanced(rounded, why)
         worst = max(worst, float(np.abs(tensor - why.contributions.reshape(tensor.shape)).max()))
     assert 0 < worst <= float(said) + 1e-12
@@ -100,11 +108,11 @@ def test_the_finest_form_that_fits_is_taken(tmp_path, monkeypatch):
     assert errors[0] == 0 < errors[-1]
 
 
-def _decoded(item, pictures, data):
-    pairs = item["pairs"]
+def _decoded(why, data):
+    pairs = why["pairs"]
     if pairs["as"] == "factors":
-        q, g = (_cells(pictures[str(i)]["factors"], data) for i in (2, item["id"]))
-        return ((q @ g.T) * item["scale"] * pictures["2"]["factors"]["step"] ** 2).astype(np.float32)
+        q, g = (_cells(why[side]["factors"], data) for side in ("query", "match"))
+        return ((q @ g.T) * why["scale"] * why["query"]["factors"]["step"] ** 2).astype(np.float32)
     dtype = "<i2" if pairs["as"] == "i16" else "i1"
     values = np.frombuffer(data, dtype, count=pairs["n"], offset=pairs["o"]) * pairs["step"]
     return values.reshape(64, 64).astype(np.float32)
@@ -218,9 +226,10 @@ def test_ten_queries_of_the_demo_take_two_megabytes_at_most(tmp_path):
     assert path.stat().st_size <= 2_000_000
     payload, data = unpacked(path.read_text("utf-8"))
     screen = payload["screens"][str(explorer.query)]
-    item, why = screen["items"][0], explorer.why
+    item, why = screen["whys"]["decomposition"][0], explorer.why
     assert item["numbers"]["addsUp"] is True
-    stored = np.frombuffer(data, "<f4", count=item["query"]["n"], offset=item["query"]["o"])
+    ref = item["query"]["map"]
+    stored = np.frombuffer(data, "<f4", count=ref["n"], offset=ref["o"])
     np.testing.assert_array_equal(stored, why.overall_map("query").reshape(-1))
     said = float(re.search(r"±([\d.e−]+);", screen["rounding"])[1].replace("−", "-"))
     assert said <= 0.05 * float(np.abs(why.contributions).max())  # a twentieth of the strongest pair

@@ -9,7 +9,7 @@ from small_gallery import SmallGallery
 from dmlviz.embedder import LocalEmbeddings
 from dmlviz.widgets import Explorer
 from dmlviz.widgets.buffers import Buffer
-from dmlviz.widgets.screen import gram
+from dmlviz.widgets.likeness import gram
 
 
 def floats(screen, ref):
@@ -19,28 +19,33 @@ def floats(screen, ref):
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_every_map_and_tensor_is_the_explanations_own(similarity):
     explorer = Explorer(SmallGallery(similarity=similarity), query=4, k=6)
-    screen, finding = explorer._screen, explorer._finding
-    for item, why in zip(screen["meta"]["items"], finding.why, strict=True):
-        for name, values in {
-            "query": why.overall_map("query"),
-            "match": why.overall_map("gallery"),
-            "queryOffset": why.query_offset,
-            "galleryOffset": why.gallery_offset,
-            "pairs": why.contributions,
-        }.items():
-            np.testing.assert_array_equal(floats(screen, item[name]), values.reshape(-1))
-        numbers = item["numbers"]
+    screen, explained = explorer._screen, explorer._explained
+    items = screen["meta"]["items"]
+    packed = screen["meta"]["whys"]["decomposition"]
+    assert sorted(each["n"] for each in packed) == list(range(6))
+    for each in packed:
+        item, why = items[each["n"]], explained.why("decomposition", each["n"])
+        for ref, values in (
+            (each["query"]["map"], why.overall_map("query")),
+            (each["match"]["map"], why.overall_map("gallery")),
+            (each["query"]["offset"], why.query_offset),
+            (each["match"]["offset"], why.gallery_offset),
+            (each["pairs"], why.contributions),
+        ):
+            np.testing.assert_array_equal(floats(screen, ref), values.reshape(-1))
+        numbers = each["numbers"]
+        assert item["score"] == pytest.approx(numbers["similarity"], abs=1e-7)
         assert numbers["for"] + numbers["against"] == pytest.approx(numbers["pairs"], abs=1e-9)
         offsets = numbers["queryOffset"] + numbers["galleryOffset"] + numbers["constant"]
         assert numbers["pairs"] + offsets - numbers["similarity"] == pytest.approx(
             numbers["residual"], abs=1e-12
         )
-        margin = item["margin"]
+        margin = each["margin"]
         cells = float(floats(screen, margin["map"]).sum(dtype=np.float64))
         assert cells + margin["offset"] == pytest.approx(margin["margin"], rel=1e-6, abs=1e-5)
-        other = screen["meta"]["items"][margin["other"]]
+        other = items[margin["other"]]
         assert other["hit"] is not item["hit"]
-        difference = numbers["similarity"] - other["numbers"]["similarity"]
+        difference = numbers["similarity"] - other["score"]
         assert difference == pytest.approx(margin["margin"], rel=1e-6, abs=1e-6)
 
 
@@ -60,19 +65,24 @@ def test_a_class_of_its_own_has_no_margin():
     gallery = SmallGallery()
     gallery.labels = np.array(["one"] * len(gallery), dtype=object)
     screen = Explorer(gallery)._screen
-    assert all(item["margin"] is None for item in screen["meta"]["items"])
+    assert all(why["margin"] is None for why in screen["meta"]["whys"]["decomposition"])
+    assert all(item["other"] is None for item in screen["meta"]["items"])
     assert "no image of the other kind" in screen["meta"]["whyNoMargin"]
 
 
 def test_large_tensors_come_on_focus(monkeypatch):
     monkeypatch.setattr("dmlviz.widgets.screen.MOST_PAIR_BYTES", 1000)
     explorer = Explorer(SmallGallery(), query=1, k=4)
-    items = explorer._screen["meta"]["items"]
-    assert [item["pairs"] is None for item in items[:4]] == [False, True, True, True]
+    whys = explorer._screen["meta"]["whys"]["decomposition"]
+    assert {why["n"]: why["pairs"] is None for why in whys} == {0: False, 1: True, 2: True, 3: True}
     explorer.focus = 3
-    pair = explorer._pair
-    assert pair["meta"] == {"query": 1, "item": items[2]["id"], "n": explorer.why.contributions.size}
-    np.testing.assert_array_equal(np.frombuffer(pair["data"], "<f4"), explorer.why.contributions.reshape(-1))
+    wish = {"kind": "explain", "query": 1, "method": "decomposition", "items": [2], "margins": False}
+    explorer._handle_custom_msg(wish, [])
+    more = explorer._more
+    assert (more["meta"]["query"], more["meta"]["method"], more["meta"]["failed"]) == (1, "decomposition", "")
+    (why,) = more["meta"]["whys"]
+    assert why["n"] == 2
+    np.testing.assert_array_equal(floats(more, why["pairs"]), explorer.why.contributions.reshape(-1))
 
 
 def test_an_embedding_of_no_length_is_undefined_not_an_error():
@@ -82,20 +92,21 @@ def test_an_embedding_of_no_length_is_undefined_not_an_error():
     gallery.embeddings = gallery.embeddings.copy()
     gallery.embeddings[5] = 0
     explorer = Explorer(gallery, query=5, k=3)
-    numbers = explorer._screen["meta"]["items"][0]["numbers"]
+    numbers = explorer._screen["meta"]["whys"]["decomposition"][0]["numbers"]
     assert numbers["similarity"] is None
     assert numbers["addsUp"] is False
 
 
 def test_unequal_grids_and_unknown_geometry():
     grids = [(6, 8) if i % 2 else (3, 5) for i in range(24)]
-    explorer = Explorer(SmallGallery(grids=grids, geometry=False), query=0, k=4)
+    explorer = Explorer(SmallGallery(grids=grids, geometry=False), query=0, k=12)
     meta = explorer._screen["meta"]
-    assert {tuple(picture["grid"]) for picture in meta["pictures"].values()} == {(6, 8), (3, 5)}
-    assert "half-pixel rule" in meta["note"]
-    picture = meta["pictures"]["0"]
-    assert picture["stride"] == pytest.approx([48 / 3, 64 / 5])
-    assert picture["first"] == pytest.approx([48 / 6 - 0.5, 64 / 10 - 0.5])
+    whys = meta["whys"]["decomposition"]
+    assert {tuple(why[side]["grid"]) for why in whys for side in ("query", "match")} == {(6, 8), (3, 5)}
+    field = whys[0]["query"]
+    assert field["guessed"] is True
+    assert field["stride"] == pytest.approx([48 / 3, 64 / 5])
+    assert field["first"] == pytest.approx([48 / 6 - 0.5, 64 / 10 - 0.5])
 
 
 @settings(deadline=None, max_examples=40)

@@ -1,0 +1,175 @@
+// The score and its parts: what they add up to, how far that is from the score, and what the method leaves out.
+
+import { h, setAttribute, setText, uniqueId } from "./dom";
+import { plain, signed, tiny } from "./format";
+import { line, nameOfKind, scoreDigits } from "./lines";
+import type { MethodMeta, Numbers } from "./model";
+import type { State } from "./scene";
+import type { Why } from "./why";
+
+export class ScoreCard {
+  readonly element: HTMLElement;
+  private readonly title = h("h3", { class: "method-title" });
+  private readonly close = h("button", { type: "button", class: "step small", text: "\u2715", title: "end the comparison (c)", "aria-label": "end the comparison", hidden: true });
+  private readonly big = h("div", { class: "big number" });
+  private readonly by = h("div", { class: "by" });
+  private readonly bars = { for: h("i", { class: "for" }), against: h("i", { class: "against" }), offsets: h("i", { class: "offsets" }), net: h("i", { class: "net" }) };
+  private readonly waterfall = h("div", { class: "waterfall", "aria-hidden": "true" }, ...Object.values(this.bars));
+  private readonly lines = {
+    for: line("pairs that speak for"),
+    against: line("pairs that speak against"),
+    offsets: line("offsets"),
+    query: line("of the query", "part"),
+    gallery: line("of the match", "part"),
+    constant: line("of both", "part"),
+    sum: line("sum", "sum"),
+  };
+  private readonly formula = h("div", { class: "formula" });
+  private readonly residual: HTMLElement;
+  private readonly note = h("div", { class: "note", hidden: true });
+  private readonly about: HTMLElement;
+  private readonly says = h("p");
+  private readonly cost = h("p", { class: "cost" });
+  private readonly more = h("button", { type: "button", class: "link more", text: "about this method" });
+  private readonly region = line("contribution of the region, ranked by", "region");
+  private open = false;
+  private drawn: (() => void) | null = null;
+
+  constructor(suffix: string, end: (() => void) | null, signal: AbortSignal) {
+    const { lines } = this;
+    const id = uniqueId("about");
+    this.residual = h("div", { class: "residual", "data-testid": `residual${suffix}` });
+    this.about = h("div", { class: "about-method", id, "data-testid": `method-note${suffix}` }, this.says, this.cost);
+    this.more.setAttribute("aria-controls", id);
+    this.more.addEventListener("click", () => {
+      this.open = !this.open;
+      this.drawn?.();
+    }, { signal });
+    if (end) {
+      this.close.hidden = false;
+      this.close.addEventListener("click", end, { signal });
+    }
+    this.element = h(
+      "section",
+      { class: "card score", "data-testid": `score${suffix}`, "aria-label": "Score" },
+      h("header", {}, this.title, this.close),
+      h("div", { class: "sum-of" }, this.big, this.by),
+      this.waterfall,
+      h("div", { class: "lines" }, this.region.row, lines.for.row, lines.against.row, lines.offsets.row, lines.query.row, lines.gallery.row, lines.constant.row, lines.sum.row),
+      this.formula,
+      this.residual,
+      this.note,
+      this.about,
+      this.more,
+    );
+  }
+
+  draw(state: State, failed: string): void {
+    const { why, method } = state;
+    setText(this.title, method.title);
+    this.element.setAttribute("aria-label", `Score, ${method.title}`);
+    this.element.classList.toggle("empty", !why);
+    this.drawn = () => this.drawAbout(method, why);
+    this.drawn();
+    if (why) this.drawWhy(state, why);
+    else {
+      setText(this.big, plain(state.item.similarity, scoreDigits(state.screen.meta.kind, state.item.similarity ?? 0)));
+      setText(this.by, `${nameOfKind(state.screen.meta.kind)}, as FAISS ranked it`);
+      setText(this.formula, "");
+      for (const name of ["similarity", "pairs", "offsets", "residual"]) setAttribute(this.element, `data-${name}`, null);
+      this.verdict(failed ? "wrong" : "open", failed ? `\u2715 not explained: ${failed}` : "");
+      this.note.hidden = true;
+    }
+  }
+
+  private drawWhy(state: State, why: Why): void {
+    const { screen, item } = state;
+    const { numbers } = why;
+    const size = Math.max(Math.abs(numbers.similarity ?? 0), numbers.for, -numbers.against);
+    const digits = scoreDigits(why.kind, size);
+    setText(this.big, plain(numbers.similarity, digits));
+    const own = why.kind === screen.meta.kind;
+    const ranked = `${nameOfKind(screen.meta.kind)} ${plain(item.similarity, scoreDigits(screen.meta.kind, Math.abs(item.similarity ?? 0)))}`;
+    const whole = item.meta.region === null ? "as FAISS ranked it" : "of the whole images";
+    setText(this.by, own ? `${nameOfKind(why.kind)}, ${whole}` : `${nameOfKind(why.kind)}, the score explained here; FAISS ranked by ${ranked}`);
+    this.region.row.hidden = item.meta.region === null;
+    setText(this.region.value, signed(item.meta.region, digits));
+    const { lines } = this;
+    const offsets = numbers.queryOffset + numbers.galleryOffset + numbers.constant;
+    const parts = why.pairwise ? "pairs" : why.fields.query ? "cells of the query" : "cells of the match";
+    setText(lines.for.name, `${parts} that speak for`);
+    setText(lines.against.name, `${parts} that speak against`);
+    setText(lines.for.value, signed(numbers.for, digits));
+    setText(lines.against.value, signed(numbers.against, digits));
+    setText(lines.offsets.value, signed(offsets, digits));
+    const split: [keyof typeof lines, number][] = [["query", numbers.queryOffset], ["gallery", numbers.galleryOffset], ["constant", numbers.constant]];
+    const any = split.some(([, value]) => Number(Math.abs(value).toFixed(digits)) !== 0);
+    for (const [name, value] of split) {
+      lines[name].row.hidden = !any;
+      setText(lines[name].value, signed(value, digits));
+    }
+    setText(lines.sum.value, plain(numbers.total, digits));
+    const cells = (numbers.total ?? NaN) - offsets;
+    const less = Number(Math.abs(offsets).toFixed(digits)) !== 0 && offsets < 0;
+    setText(
+      this.formula,
+      `${why.pairwise ? "pairs" : "map"} ${plain(cells, digits)} ${less ? "\u2212" : "+"} offsets ${plain(Math.abs(offsets), digits)} = ${plain(numbers.total, digits)}`,
+    );
+    this.verdict(...verdictOf(why, digits));
+    const fields = Object.values(why.fields);
+    const guessed = fields.some((field) => field?.meta.guessed) ? "cells placed by the half-pixel rule: the trunk's geometry is not known" : "";
+    const notes = [why.note, guessed, screen.meta.rounding].filter(Boolean);
+    this.note.hidden = notes.length === 0;
+    setText(this.note, notes.join(" \u00b7 "));
+    this.drawBars(numbers.for, numbers.against, offsets);
+    const exact = { similarity: numbers.similarity, pairs: numbers.pairs, offsets, residual: numbers.residual };
+    for (const [name, value] of Object.entries(exact)) setAttribute(this.element, `data-${name}`, String(value));
+  }
+
+  /** What the method leaves out: said unasked where its maps are one-sided or approximate. */
+  private drawAbout(method: MethodMeta, why: Why | null): void {
+    const telling = why ? !why.pairwise || !why.promises : !method.pairwise;
+    setText(this.says, method.says);
+    setText(this.cost, `Cost: ${method.cost}.`);
+    this.about.classList.toggle("told", telling || this.open);
+    this.more.hidden = telling;
+    setText(this.more, this.open ? "less" : "about this method");
+    setAttribute(this.more, "aria-expanded", String(this.open));
+  }
+
+  private verdict(kind: "exact" | "open" | "wrong", text: string): void {
+    setText(this.residual, text);
+    this.residual.hidden = text === "";
+    this.residual.classList.toggle("wrong", kind === "wrong");
+    this.residual.classList.toggle("open", kind === "open");
+    setAttribute(this.residual, "role", kind === "wrong" ? "alert" : null);
+  }
+
+  /** A waterfall: what speaks for, what that loses again, what the offsets move, where it ends. */
+  private drawBars(speaksFor: number, against: number, offsets: number): void {
+    const stops = [0, speaksFor, speaksFor + against, speaksFor + against + offsets];
+    const low = Math.min(...stops);
+    const span = Math.max(...stops) - low || 1;
+    const put = (bar: HTMLElement, from: number, to: number) => {
+      bar.style.left = `${(100 * (Math.min(from, to) - low)) / span}%`;
+      bar.style.width = `${(100 * Math.abs(to - from)) / span}%`;
+    };
+    put(this.bars.for, stops[0], stops[1]);
+    put(this.bars.against, stops[1], stops[2]);
+    put(this.bars.offsets, stops[2], stops[3]);
+    put(this.bars.net, 0, stops[3]);
+  }
+}
+
+/** Whether the parts add up; a method that does not promise it is no error where they do not. */
+export function verdictOf(why: { numbers: Numbers; promises: boolean }, digits: number): ["exact" | "open" | "wrong", string] {
+  const { numbers, promises } = why;
+  if (numbers.similarity === null) return ["wrong", "\u2715 no score: an embedding has no length"];
+  if (numbers.addsUp) {
+    return ["exact", `\u2713 adds up${promises ? "" : " here, though the method does not promise it"}, residual ${tiny(numbers.residual)}`];
+  }
+  if (promises) return ["wrong", `\u2715 does not add up: residual ${tiny(numbers.residual)}, allowed ${tiny(numbers.tolerance)}`];
+  const left = -(numbers.residual ?? NaN);
+  const rough = Number(Math.abs(left).toFixed(digits)) === 0 ? tiny(left) : signed(left, digits);
+  return ["open", `leaves ${rough} of the score unexplained`];
+}
