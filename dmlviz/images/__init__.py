@@ -19,6 +19,7 @@ from dmlviz.images.reading import ImageReadError, as_rgb, read_image
 if TYPE_CHECKING:
     from dmlviz.images.bird_gallery import BirdSet, birds
     from dmlviz.images.face_gallery import FacePairs, FaceSet, faces
+    from dmlviz.images.layouts import lfw_pairs
     from dmlviz.images.person_gallery import PersonSet, persons
     from dmlviz.images.place_gallery import Places, places
 
@@ -34,6 +35,7 @@ __all__ = [
     "as_rgb",
     "birds",
     "faces",
+    "lfw_pairs",
     "persons",
     "places",
     "read_image",
@@ -47,6 +49,7 @@ _MODULE_OF = {
     "Places": "place_gallery",
     "birds": "bird_gallery",
     "faces": "face_gallery",
+    "lfw_pairs": "layouts",
     "persons": "person_gallery",
     "places": "place_gallery",
 }
