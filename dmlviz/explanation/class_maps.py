@@ -64,6 +64,15 @@ def cam(
         ValueError: No classifier, one of another width, an ambiguous width, or values that are not finite.
         TypeError: A classifier or target of another type.
         IndexError: No such class.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> weight, bias = np.eye(64), np.zeros(64)  # as if each number of the embedding were a class
+        >>> why = cam(birds_embedder(), birds[0], birds[1], classifier=(weight, bias))
+        >>> why.kind, why.query_map.shape, why.adds_up
+        ('class logit', (12, 12), True)
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity, classifier=classifier, target=target, reads=reads)

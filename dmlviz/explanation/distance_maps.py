@@ -66,6 +66,14 @@ def dist_cam(
     Raises:
         ValueError: Different numbers of channels, an eps that is not above 0, a prototype of another shape, or
             values that are not finite.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> why = dist_cam(birds_embedder(), birds[0], birds[1])
+        >>> why.kind, why.query_map.shape, why.similarity < 0
+        ('L1', (12, 12), True)
     """
     if prototype is not None:
         (asked,) = last_maps(query_embedder or embedder, [query])
@@ -86,6 +94,13 @@ def class_prototype(embedder: Embedder, pictures: Sequence[np.ndarray]) -> np.nd
 
     Raises:
         ValueError: If there is no picture, or a feature map holds NaN or infinity.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> class_prototype(birds_embedder(), birds.subset([0, 1])).shape
+        (128, 12, 12)
     """
     if len(pictures) == 0:
         raise ValueError("a prototype is the mean over at least one picture of a class; got none")

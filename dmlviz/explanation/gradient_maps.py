@@ -58,6 +58,14 @@ def grad_cam(
 
     Raises:
         ValueError: An unknown option, embeddings of different spaces, or a feature map that is not finite.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> why = grad_cam(birds_embedder(), birds[0], birds[1])
+        >>> why.query_map.shape, bool((why.query_map >= 0).all()), why.promises
+        ((12, 12), True, False)
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity, norm=norm, relu=relu, method="grad-cam")
@@ -92,6 +100,13 @@ def grad_cam_unnormalised(
 
     Raises:
         ValueError: As `grad_cam`.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> grad_cam_unnormalised(birds_embedder(), birds[0], birds[1]).kind
+        'dot'
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity, norm=norm, relu=relu, method="grad-cam-unnormalised")
@@ -132,6 +147,14 @@ def rectified_grad_cam(
 
     Raises:
         ValueError: As `grad_cam`.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> why = rectified_grad_cam(birds_embedder(), birds[0], birds[1], relu=False)
+        >>> abs(why.residual) < 1e-5  # this head has no offset
+        True
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity, norm=norm, relu=relu, method="rectified-grad-cam")

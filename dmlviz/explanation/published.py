@@ -57,6 +57,14 @@ def published_decomposition(
     Raises:
         ValueError: Another pooling, an unknown similarity, embeddings of different spaces, a feature map that is
             not finite, or a batch normalisation with a variance of 0 (the published code divides by it).
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> why = published_decomposition(birds_embedder(), birds[0], birds[1])
+        >>> float(why.contributions.min()), float(why.contributions.max()), why.adds_up
+        (0.0, 1.0, False)
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity)

@@ -46,6 +46,14 @@ def l1_split(
     Raises:
         ValueError: Unknown features, different numbers of them, or a feature map that is not finite.
         HeadError: A head that is not a sum over cells at one of the images ("embedding" only).
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> birds = dv.birds(families=1, per_class=1)
+        >>> why = l1_split(birds_embedder(), birds[0], birds[1])
+        >>> why.adds_up, why.similarity < 0
+        (True, True)
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity, of=of)
