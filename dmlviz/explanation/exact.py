@@ -26,7 +26,7 @@ def decompose_ranking(
 
     Args:
         gallery: The gallery that was searched.
-        query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
+        query: The id of a query of the gallery, or whatever else `Gallery.search` takes as a query.
         ids: (k,) ids of gallery images.
         offsets: "separate", "spread" (over the cells) or "drop"; see `with_offsets`.
 

@@ -19,7 +19,7 @@ def explain(
 
     Args:
         gallery: The gallery that was searched.
-        query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
+        query: The id of a query of the gallery, or whatever else `Gallery.search` takes as a query.
         item: The id of the gallery image to explain.
         method: How; one of `METHODS`.
         **options: What the method takes beside the pair; see its own function.

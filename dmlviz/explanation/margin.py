@@ -76,7 +76,7 @@ def margin_map(
 
     Args:
         gallery: The gallery that was searched.
-        query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
+        query: The id of a query of the gallery, or whatever else `Gallery.search` takes as a query.
         wrong: The id of the image that ranked higher, or any other that is asked about.
         right: The id of the image to hold it against.
         method: One of `METHODS` whose maps may be subtracted.

@@ -17,7 +17,7 @@ def ranking_maps(gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray
 
     Args:
         gallery: The gallery that was searched.
-        query: An image id of the gallery, or whatever else `Gallery.search` takes as a query.
+        query: The id of a query of the gallery, or whatever else `Gallery.search` takes as a query.
         ids: (k,) ids of gallery images.
 
     Returns:
