@@ -49,7 +49,7 @@ COLOURS: Final = {
 """What the colour names of each part mean before light and camera (sRGB, 0 to 255)."""
 
 _SHAPES: Final = {
-    "body": ("plain",),
+    "body": ("skin",),
     "hair": ("short", "long", "bun", "curly", "hat"),
     "top": ("tee", "striped", "coat", "hoodie", "dungarees"),
     "bottom": ("trousers", "shorts", "skirt", "flares"),
