@@ -97,7 +97,7 @@ def export_birds(
             "recall": _recall_card(folded, images, labels),
             "recall_of_the_untrained_network": _recall_card(untrained.eval(), images, labels),
         },
-        "loss_curve": _loss_curve(losses),
+        "loss_curve": loss_curve(losses),
     }
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return path
@@ -147,7 +147,7 @@ def _recall_card(net: BirdNet, images: np.ndarray, labels: np.ndarray) -> dict[s
     return {f"@{k}": round(share, 4) for k, share in recall_at(embed_birds(net, images), labels).items()}
 
 
-def _loss_curve(losses: list[float]) -> dict[str, Any]:
+def loss_curve(losses: list[float]) -> dict[str, Any]:
     """Average the losses over equal stretches of steps."""
     stretch = max(1, len(losses) // _CURVE_POINTS)
     means = [round(float(np.mean(losses[at : at + stretch])), 4) for at in range(0, len(losses), stretch)]

@@ -1,0 +1,240 @@
+"""The recipe of the small shipped embedders: ``python -m dmlviz.learning.train_generated --what faces --out DIR``.
+
+One command, one seed, one network, trained on drawn faces or persons as the birds' networks are on birds: the
+multi-similarity loss, a second stage on the folded network, the linear map fitted once more at the end. Ctrl-C keeps
+what is done; the same command goes on from there. A few minutes with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import PIL
+import torch
+from tqdm import tqdm
+
+from dmlviz.embedder.birdnet import images_to_input
+from dmlviz.embedder.smallnet import WIDTHS, SmallNet, fold_small, rounded_small, write_small
+from dmlviz.learning.bird_export import loss_curve
+from dmlviz.learning.discriminant import discriminant_map
+from dmlviz.learning.people_batches import SUBJECTS, What, batches_of, many_of
+from dmlviz.learning.people_measures import HELD_OUT, held_out_set, measure
+from dmlviz.learning.train_birds import SAVE_EVERY, BirdRecipe, _Run
+
+CHOICES: Final = tuple(SUBJECTS)
+
+
+@dataclass(frozen=True)
+class PeopleRecipe(BirdRecipe):
+    """Everything that decides what the trained network becomes: what the birds' recipe tells, and three things more.
+
+    Args:
+        what: "faces" or "persons".
+        widths: Channels after each of the six convolutions.
+        dim: Length of the embedding.
+    """
+
+    steps: int = 620
+    families: int = 400
+    harder_from: int = 250
+    polish_steps: int = 240
+    head_families: int = 40
+    head_per_class: int = 18
+    what: What = "faces"
+    widths: tuple[int, ...] = WIDTHS
+    dim: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.what not in CHOICES:
+            raise ValueError(f"What is learnt is 'faces' or 'persons'; got {self.what!r}.")
+        if self.pooling != "avg":
+            raise ValueError(f"Faces and persons are pooled by 'avg'; got {self.pooling!r}.")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The recipe as it is kept in checkpoints and on the card."""
+        return {**asdict(self), "widths": list(self.widths)}
+
+
+def first_people_network(recipe: PeopleRecipe) -> SmallNet:
+    """Return the untrained network of a recipe; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return SmallNet(recipe.widths, "avg", recipe.dim, SUBJECTS[recipe.what].size)
+
+
+def train_people_embedder(
+    recipe: PeopleRecipe,
+    out: str | Path,
+    *,
+    progress: bool = True,
+    until: int | None = None,
+    held_out: dict[str, int] | None = None,
+    workers: int = 0,
+) -> Path | None:
+    """Train an embedder of drawn faces or persons, or go on with a run that was interrupted.
+
+    Args:
+        recipe: What to train.
+        out: Folder for the checkpoint of a run under way, and in the end for ``{what}.safetensors`` and its card
+            ``{what}.json``. Made if missing.
+        progress: Show a progress bar.
+        until: Stop, as if interrupted, after this many steps in all.
+        held_out: Arguments of the gallery of unseen people that the card reports on; the default one if None.
+        workers: Processes that draw the batches ahead of their turn; 0 draws in this one. The network that comes
+            out is the same.
+
+    Returns:
+        The path of the finished weights; None where ``until`` stopped the run.
+
+    Raises:
+        ValueError: The folder holds the checkpoint of another recipe, or a broken one.
+        KeyboardInterrupt: Passed on after what is done has been saved.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _PeopleRun(recipe, folder / f"{recipe.what}.checkpoint")
+    run.resume()
+    stop = recipe.all_steps if until is None else min(until, recipe.all_steps)
+    bar = tqdm(total=recipe.all_steps, initial=run.step, desc=recipe.what, disable=not progress)
+    try:
+        for batch in run.drawn(stop, workers):
+            loss = run.advance(batch)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if run.step % SAVE_EVERY == 0:
+                run.save()
+    except KeyboardInterrupt:
+        run.save()
+        print(
+            f"Stopped after {run.step} of {recipe.all_steps} steps; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        raise
+    finally:
+        bar.close()
+    if run.step < recipe.all_steps:
+        run.save()
+        return None
+    path = _export(run, recipe, folder, HELD_OUT[recipe.what] if held_out is None else held_out)
+    with suppress(FileNotFoundError):
+        run.path.unlink()
+    return path
+
+
+class _PeopleRun(_Run):
+    """The birds' training run with other batches and a `SmallNet`: steps, checkpoint and resuming are the same."""
+
+    def __init__(self, recipe: PeopleRecipe, path: Path) -> None:
+        self.recipe: PeopleRecipe = recipe
+        self.path = path
+        self.batches = batches_of(  # type: ignore[assignment]  # has the one method that a run asks for
+            recipe.what, recipe.families, recipe.seed, recipe.classes, recipe.per_class, recipe.harder_from
+        )
+        self.step, self.seconds = 0, 0.0
+        self.losses: list[float] = []
+        self._take(first_people_network(recipe), recipe.learning_rate)  # type: ignore[arg-type]
+
+    def _begin_polish(self) -> None:
+        net = rounded_small(fold_small(self.small))
+        self._take(net, self.recipe.polish_rate)  # type: ignore[arg-type]
+
+    @property
+    def small(self) -> SmallNet:
+        """The network under training."""
+        return cast(SmallNet, self.net)
+
+
+@torch.no_grad()
+def fit_linear_map(net: SmallNet, recipe: PeopleRecipe) -> None:
+    """Replace a folded network's linear map by the one that best tells training people apart (`discriminant_map`)."""
+    pooled, labels = [], []
+    for images, people in many_of(recipe.what, recipe.head_families, recipe.head_per_class, recipe.seed + 1):
+        pooled.append(net.pool(net.trunk(images_to_input(images))).numpy())
+        labels.append(people)
+    weight = net.linear.weight
+    found = discriminant_map(np.concatenate(pooled), np.concatenate(labels), weight.shape[0])
+    weight.copy_(torch.from_numpy(found * (float(weight.norm()) / float(np.linalg.norm(found)))))
+
+
+def _export(run: _PeopleRun, recipe: PeopleRecipe, folder: Path, where: dict[str, int]) -> Path:
+    """Fold, round to float16, fit the linear map, measure on unseen people and write."""
+    net = rounded_small(run.small if run.small.folded else fold_small(run.small))
+    if recipe.head_families:
+        fit_linear_map(net, recipe)
+        net = rounded_small(net)
+    images = held_out_set(recipe.what, **where)
+    pictures = np.stack(list(images))
+    return write_small(
+        net,
+        folder,
+        recipe.what,
+        {
+            "command": f"python -m dmlviz.learning.train_generated --what {recipe.what} --out DIR",
+            "recipe": recipe.told,
+            "images_seen": len(run.losses) * recipe.classes * recipe.per_class,
+            "processor_minutes": round(run.seconds / 60.0, 1),
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__.split("+")[0],
+                "numpy": np.__version__,
+                "pillow": PIL.__version__,
+            },
+            "held_out": {
+                **where,
+                "images": len(images),
+                **measure(net, images, pictures, hover=True),
+                "untrained_network": measure(
+                    first_people_network(recipe).eval(), images, pictures, hover=True
+                ),
+            },
+            "loss_curve": loss_curve(run.losses),
+        },
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the recipe from the command line; returns the exit code (130 after Ctrl-C)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dmlviz.learning.train_generated",
+        description="Train the embedder of a drawn gallery. Ctrl-C keeps what is done; the same command goes on.",
+    )
+    parser.add_argument("--what", choices=CHOICES, required=True)
+    parser.add_argument("--out", required=True, help="folder for the weights, their card and the checkpoint")
+    parser.add_argument("--seed", type=int, default=PeopleRecipe.seed)
+    parser.add_argument("--steps", type=int, default=PeopleRecipe.steps)
+    parser.add_argument("--polish-steps", type=int, default=PeopleRecipe.polish_steps)
+    parser.add_argument("--families", type=int, default=PeopleRecipe.families)
+    parser.add_argument("--learning-rate", type=float, default=PeopleRecipe.learning_rate)
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default=PeopleRecipe.precision)
+    parser.add_argument("--threads", type=int, help="threads for torch; its own choice if not given")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that draw ahead; 0 draws in this one"
+    )
+    options = vars(parser.parse_args(arguments))
+    out, threads, workers = options.pop("out"), options.pop("threads"), options.pop("workers")
+    try:
+        recipe = PeopleRecipe(**options)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        path = train_people_embedder(recipe, out, workers=workers)
+    except ValueError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return 130
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
