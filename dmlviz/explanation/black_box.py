@@ -102,7 +102,7 @@ def shared_ranking(method: str, probe_of: Callable[..., Probe]) -> OfRanking:
             probe,
             covering,
             gallery.query_embedder,
-            gallery.image(query),
+            gallery.query_image(query),
             gallery.embedder,
             lambda n: gallery.images[chosen[n]],
             gallery.embeddings[chosen],

@@ -53,7 +53,7 @@ def rise(
         map(p) = Σ_i S_i·M_i(p) / Σ_i M_i(p) − Σ_i S_i / N
 
     Positive: masks that keep the pixel leave the pictures more alike than masks do on average. With
-    `published=True` it is Eq. 6 of RISE (Petsiuk, Das, Saenko, RISE: Randomized Input Sampling for Explanation
+    `published=True` it is the sum of RISE (Petsiuk, Das, Saenko, RISE: Randomized Input Sampling for Explanation
     of Black-box Models, BMVC 2018), Σ_i S_i·M_i(p) / (keep·N), in which every pixel carries the mean similarity
     and no sign is left.
 
@@ -173,7 +173,7 @@ def kept_less_all(masks: Masks, scores: Scores) -> np.ndarray:
 
 
 def expectation(masks: Masks, scores: Scores, keep: float) -> np.ndarray:
-    """Σ S·M / (keep·N) for each of k others, (k, H, W) float64 (RISE, Eq. 6)."""
+    """Σ S·M / (keep·N) for each of k others, (k, H, W) float64, as RISE has it."""
     mean, kept, product, _, view = _sums(masks, scores)
     return np.asarray((product + mean[:, None] * kept) / (keep * scores.used.sum())).reshape(-1, *view)
 
