@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from dmlviz.embedder.head_error import HeadError
     from dmlviz.embedder.linear_head import LinearHead
     from dmlviz.embedder.local_embeddings import LocalEmbeddings
+    from dmlviz.embedder.published.door import published_embedder
     from dmlviz.embedder.shipped import birds_embedder
+    from dmlviz.embedder.xcos import XCos
+    from dmlviz.embedder.xcos_file import read_xcos, use_xcos, xcos_of
 
 _MODULE_OF = {
     "BirdNet": "birdnet",
@@ -26,10 +29,15 @@ _MODULE_OF = {
     "HeadError": "head_error",
     "LinearHead": "linear_head",
     "LocalEmbeddings": "local_embeddings",
+    "XCos": "xcos",
     "birds_embedder": "shipped",
     "cell_of_pixel": "geometry",
     "embed_images": "embedding_a_set",
     "half_pixel": "geometry",
+    "published_embedder": "published.door",
+    "read_xcos": "xcos_file",
+    "use_xcos": "xcos_file",
+    "xcos_of": "xcos_file",
 }
 
 __all__ = [
@@ -40,10 +48,15 @@ __all__ = [
     "HeadError",
     "LinearHead",
     "LocalEmbeddings",
+    "XCos",
     "birds_embedder",
     "cell_of_pixel",
     "embed_images",
     "half_pixel",
+    "published_embedder",
+    "read_xcos",
+    "use_xcos",
+    "xcos_of",
 ]
 
 
