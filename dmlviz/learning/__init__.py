@@ -12,15 +12,32 @@ if TYPE_CHECKING:
     from dmlviz.learning.bird_batches import BirdBatches
     from dmlviz.learning.multi_similarity import multi_similarity_loss
     from dmlviz.learning.train_birds import BirdRecipe, train_birds_embedder
+    from dmlviz.learning.xcos_loss import arcface_logits, cosface_logits, xcos_losses
+    from dmlviz.learning.xcos_training import XCosRecipe, train_xcos_head
 
 _MODULE_OF = {
     "BirdBatches": "bird_batches",
     "BirdRecipe": "train_birds",
+    "XCosRecipe": "xcos_training",
+    "arcface_logits": "xcos_loss",
+    "cosface_logits": "xcos_loss",
     "multi_similarity_loss": "multi_similarity",
     "train_birds_embedder": "train_birds",
+    "train_xcos_head": "xcos_training",
+    "xcos_losses": "xcos_loss",
 }
 
-__all__ = ["BirdBatches", "BirdRecipe", "multi_similarity_loss", "train_birds_embedder"]
+__all__ = [
+    "BirdBatches",
+    "BirdRecipe",
+    "XCosRecipe",
+    "arcface_logits",
+    "cosface_logits",
+    "multi_similarity_loss",
+    "train_birds_embedder",
+    "train_xcos_head",
+    "xcos_losses",
+]
 
 
 def __getattr__(name: str) -> Any:
