@@ -28,13 +28,19 @@ if TYPE_CHECKING:
     from dmlviz.explanation.gradient_maps import grad_cam, grad_cam_unnormalised, rectified_grad_cam
     from dmlviz.explanation.hamming_distance import HammingBits, decompose_hamming, hamming, hamming_bits
     from dmlviz.explanation.published import published_decomposition
+    from dmlviz.explanation.rise_maps import corr_rise, rise
     from dmlviz.explanation.sign_split import l1_split
+    from dmlviz.explanation.sliding_windows import occlusion
     from dmlviz.explanation.squared_distances import decompose_squared_distance, squared_distance
+    from dmlviz.explanation.structural import match_structure, rerank_by_structure, structural_matching
+    from dmlviz.explanation.xcos_score import XCosMaps, xcos, xcos_maps, xcos_scores
 
 _MODULE_OF = {  # functions of methods, loaded when asked for; a module has another name than its functions
     "HammingBits": "hamming_distance",
+    "XCosMaps": "xcos_score",
     "cam": "class_maps",
     "class_prototype": "distance_maps",
+    "corr_rise": "rise_maps",
     "decompose_hamming": "hamming_distance",
     "decompose_squared_distance": "squared_distances",
     "dist_cam": "distance_maps",
@@ -43,9 +49,17 @@ _MODULE_OF = {  # functions of methods, loaded when asked for; a module has anot
     "hamming": "hamming_distance",
     "hamming_bits": "hamming_distance",
     "l1_split": "sign_split",
+    "match_structure": "structural",
+    "occlusion": "sliding_windows",
     "published_decomposition": "published",
     "rectified_grad_cam": "gradient_maps",
+    "rerank_by_structure": "structural",
+    "rise": "rise_maps",
     "squared_distance": "squared_distances",
+    "structural_matching": "structural",
+    "xcos": "xcos_score",
+    "xcos_maps": "xcos_score",
+    "xcos_scores": "xcos_score",
 }
 
 __all__ = [
@@ -59,9 +73,11 @@ __all__ = [
     "Method",
     "Offsets",
     "Side",
+    "XCosMaps",
     "cam",
     "cell_of_pixel",
     "class_prototype",
+    "corr_rise",
     "decompose_hamming",
     "decompose_similarity",
     "decompose_squared_distance",
@@ -74,13 +90,21 @@ __all__ = [
     "hamming_bits",
     "l1_split",
     "margin_map",
+    "match_structure",
     "method_named",
     "methods_for",
+    "occlusion",
     "published_decomposition",
     "ranking_maps",
     "rectified_grad_cam",
+    "rerank_by_structure",
+    "rise",
     "squared_distance",
+    "structural_matching",
     "with_offsets",
+    "xcos",
+    "xcos_maps",
+    "xcos_scores",
 ]
 
 

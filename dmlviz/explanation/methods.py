@@ -17,13 +17,15 @@ _MODULE_OF = {
     "dist-cam": "distance_maps",
     "l1-split": "sign_split",
     "cam": "class_maps",
-    "occlusion": "occlusion",
-    "rise": "rise",
-    "corr-rise": "rise",
+    "occlusion": "sliding_windows",
+    "rise": "rise_maps",
+    "corr-rise": "rise_maps",
     "squared-l2": "squared_distances",
     "squared-l2-first-order": "squared_distances",
     "mahalanobis": "squared_distances",
     "hamming": "hamming_distance",
+    "xcos": "xcos_score",
+    "structural-matching": "structural",
 }
 METHODS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all methods, in the order in which pickers offer them."""
