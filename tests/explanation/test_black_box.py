@@ -15,9 +15,9 @@ import patch_network as patches
 from dmlviz.embedder import Embedder, LinearHead
 from dmlviz.explanation import explain, explain_ranking, method_named, methods_for
 from dmlviz.explanation.masked_views import cover, covered_views
-from dmlviz.explanation.occlusion import Windows, occlusion
 from dmlviz.explanation.random_masks import RandomMasks
-from dmlviz.explanation.rise import corr_rise, rise
+from dmlviz.explanation.rise_maps import corr_rise, rise
+from dmlviz.explanation.sliding_windows import Windows, occlusion
 from dmlviz.images import ImageSet, Preprocess
 from dmlviz.retrieval import Gallery
 

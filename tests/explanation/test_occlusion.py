@@ -14,7 +14,13 @@ import patch_network as patches
 
 from dmlviz.explanation import decompose_similarity
 from dmlviz.explanation.black_box import Scores
-from dmlviz.explanation.occlusion import Windows, occlusion, occlusion_maps, published_maps, windows_over
+from dmlviz.explanation.sliding_windows import (
+    Windows,
+    occlusion,
+    occlusion_maps,
+    published_maps,
+    windows_over,
+)
 
 QUIET = {"progress": False}
 

@@ -15,7 +15,7 @@ import patch_network as patches
 
 from dmlviz.explanation.black_box import Scores
 from dmlviz.explanation.random_masks import RandomMasks
-from dmlviz.explanation.rise import corr_rise, correlations, expectation, kept_less_all, rise
+from dmlviz.explanation.rise_maps import corr_rise, correlations, expectation, kept_less_all, rise
 
 QUIET = {"progress": False}
 # four masks over two pixels, and the similarities under them

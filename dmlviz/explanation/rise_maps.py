@@ -94,7 +94,7 @@ def rise(
     Examples:
         >>> import dmlviz as dv
         >>> from dmlviz.embedder import birds_embedder
-        >>> from dmlviz.explanation.rise import rise
+        >>> from dmlviz.explanation.rise_maps import rise
         >>> birds = dv.birds(families=1, per_class=2)
         >>> why = rise(birds_embedder(), birds[0], birds[1], masks=20, sides=["query"])
         >>> why.grid("query"), why.promises

@@ -97,7 +97,7 @@ def occlusion(
     Examples:
         >>> import dmlviz as dv
         >>> from dmlviz.embedder import birds_embedder
-        >>> from dmlviz.explanation.occlusion import occlusion
+        >>> from dmlviz.explanation.sliding_windows import occlusion
         >>> birds = dv.birds(families=1, per_class=2)
         >>> why = occlusion(birds_embedder(), birds[0], birds[1], window=48, sides=["query"])
         >>> why.grid("query"), why.pairwise, why.promises
