@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dmlviz.embedder.local_embeddings import LocalEmbeddings
     from dmlviz.embedder.published.door import published_embedder
     from dmlviz.embedder.shipped import birds_embedder
+    from dmlviz.embedder.shipped_people import faces_embedder, persons_embedder
+    from dmlviz.embedder.smallnet import SmallNet
     from dmlviz.embedder.xcos import XCos
     from dmlviz.embedder.xcos_file import read_xcos, use_xcos, xcos_of
 
@@ -29,11 +31,14 @@ _MODULE_OF = {
     "HeadError": "head_error",
     "LinearHead": "linear_head",
     "LocalEmbeddings": "local_embeddings",
+    "SmallNet": "smallnet",
     "XCos": "xcos",
     "birds_embedder": "shipped",
     "cell_of_pixel": "geometry",
     "embed_images": "embedding_a_set",
+    "faces_embedder": "shipped_people",
     "half_pixel": "geometry",
+    "persons_embedder": "shipped_people",
     "published_embedder": "published.door",
     "read_xcos": "xcos_file",
     "use_xcos": "xcos_file",
@@ -48,11 +53,14 @@ __all__ = [
     "HeadError",
     "LinearHead",
     "LocalEmbeddings",
+    "SmallNet",
     "XCos",
     "birds_embedder",
     "cell_of_pixel",
     "embed_images",
+    "faces_embedder",
     "half_pixel",
+    "persons_embedder",
     "published_embedder",
     "read_xcos",
     "use_xcos",

@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from dmlviz.learning.bird_batches import BirdBatches
     from dmlviz.learning.multi_similarity import multi_similarity_loss
     from dmlviz.learning.train_birds import BirdRecipe, train_birds_embedder
+    from dmlviz.learning.train_generated import PeopleRecipe, train_people_embedder
     from dmlviz.learning.xcos_loss import arcface_logits, cosface_logits, xcos_losses
     from dmlviz.learning.xcos_training import XCosRecipe, train_xcos_head
 
 _MODULE_OF = {
     "BirdBatches": "bird_batches",
     "BirdRecipe": "train_birds",
+    "PeopleRecipe": "train_generated",
     "XCosRecipe": "xcos_training",
     "arcface_logits": "xcos_loss",
     "cosface_logits": "xcos_loss",
     "multi_similarity_loss": "multi_similarity",
     "train_birds_embedder": "train_birds",
+    "train_people_embedder": "train_generated",
     "train_xcos_head": "xcos_training",
     "xcos_losses": "xcos_loss",
 }
@@ -30,11 +33,13 @@ _MODULE_OF = {
 __all__ = [
     "BirdBatches",
     "BirdRecipe",
+    "PeopleRecipe",
     "XCosRecipe",
     "arcface_logits",
     "cosface_logits",
     "multi_similarity_loss",
     "train_birds_embedder",
+    "train_people_embedder",
     "train_xcos_head",
     "xcos_losses",
 ]
