@@ -1,5 +1,6 @@
 """Pairs: accuracy over folds, EER, AUC and TAR@FAR against slow twins and by hand."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +49,22 @@ def slow_tar(similarities, same, far):
     return best
 
 
+def slow_equal_error(similarities, same):
+    """Down the thresholds until as many are accepted wrongly as are refused wrongly; linear within a step."""
+    mine = [s for s, one in zip(similarities, same, strict=True) if one]
+    other = [s for s, one in zip(similarities, same, strict=True) if not one]
+    before = Fraction(0), Fraction(1)
+    for threshold in sorted(set(similarities), reverse=True):
+        accepted = Fraction(sum(s >= threshold for s in other), len(other))
+        refused = Fraction(sum(s < threshold for s in mine), len(mine))
+        if accepted >= refused:
+            gap = before[1] - before[0]
+            part = gap / (gap + accepted - refused)
+            return float(before[0] + part * (accepted - before[0])), threshold
+        before = accepted, refused
+    raise AssertionError("the last threshold accepts all")
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     seed=st.integers(0, 9999),
@@ -78,7 +95,9 @@ def test_equals_its_slow_twin(seed, count, folds, ties, published):
     for far, tar in result.tar.items():
         assert tar == pytest.approx(slow_tar(similarities, same, far))
     assert result.tar[1.0] == 1.0
-    assert 0.0 <= result.eer <= 1.0
+    eer, threshold = slow_equal_error(similarities.tolist(), same)
+    assert result.eer == pytest.approx(eer)
+    assert result.eer_threshold == threshold
     mirrored = verify(-similarities, ~same, folds, thresholds=thresholds)
     assert mirrored.auc == pytest.approx(result.auc)
     assert mirrored.eer == pytest.approx(result.eer)
