@@ -86,7 +86,7 @@ export class Controls {
       ranking: "one scale for the whole ranking (s switches)",
     }, "scale", (value) => events.set("scale", value), signal);
     this.method = new MethodMenu("method", "method", "how explanations are computed (m: the next one)", null, methods, (name) => events.method(name), signal);
-    this.compare = new MethodMenu("beside", "compare", "a second method on the same pair (c)", "nothing", methods, (name) => events.compare(name), signal);
+    this.compare = new MethodMenu("beside", "compare", "a second method on the same pair (c)", "none", methods, (name) => events.compare(name), signal);
     const on = (element: HTMLElement, type: string, action: () => void) => element.addEventListener(type, action, { signal });
     on(this.range, "input", () => events.opacity(Number(this.range.value), false));
     on(this.range, "change", () => events.opacity(Number(this.range.value), true));

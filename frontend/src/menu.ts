@@ -1,5 +1,6 @@
 // A menu of methods: those that can be chosen with what they say and cost, the others greyed with the reason.
 
+import { sentence } from "./caption";
 import { h, setAttribute, setText, uniqueId } from "./dom";
 import type { MethodMeta } from "./model";
 
@@ -46,7 +47,7 @@ export class MethodMenu {
   /** Show what is chosen; what is taken elsewhere cannot be chosen here. */
   show(value: string | null, taken: string | null): void {
     const method = this.methods.find(({ name }) => name === value);
-    setText(this.button, method?.title ?? this.none ?? "");
+    setText(this.button, method ? sentence(method.title) : (this.none ?? ""));
     setAttribute(this.button, "data-value", value ?? "");
     this.button.classList.toggle("unset", this.none !== null && !value);
     for (const [name, option] of this.options) {
@@ -66,7 +67,7 @@ export class MethodMenu {
     const option = h(
       "div",
       { role: "option", class: "method-option", tabindex: -1, "data-value": value, "data-testid": `${testid}-option`, "aria-disabled": greyed ? "true" : undefined },
-      h("b", { text: title }),
+      h("b", { text: value ? sentence(title) : title }),
       says && about,
       cost && h("span", { class: "cost", text: cost }),
     );

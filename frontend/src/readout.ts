@@ -20,7 +20,7 @@ export class Readout {
   private spoken = "";
   private timer = 0;
 
-  constructor(suffix: string, signal: AbortSignal) {
+  constructor(private readonly suffix: string, signal: AbortSignal) {
     this.element = h(
       "section",
       { class: "card readout", "data-testid": `readout${suffix}`, "aria-label": "Readout" },
@@ -50,7 +50,7 @@ export class Readout {
     if (under && active) {
       const where = active.fixed ? "at the pin" : state.hover ? "under the cursor" : "at the mark";
       put("value", under.contribution === null ? "no map" : signed(under.contribution, fine), where);
-      if (under.contribution !== null) put("share", shareOf(under.contribution));
+      if (under.contribution !== null && why?.promises) put("share", shareOf(under.contribution));
       if (under.cell) put("cell", `${under.side} \u00b7 row ${under.cell[0]}, col ${under.cell[1]}`);
       if (under.margin !== null) put("margin", signed(under.margin, fine));
       if (under.partner) {
@@ -62,12 +62,13 @@ export class Readout {
       if (under.cell) speech = `${under.side}, row ${under.cell[0]}, column ${under.cell[1]}: contribution ${signed(under.contribution, fine)}`;
     } else if (region) {
       put("value", signed(region.contribution, fine), "the region");
-      put("share", shareOf(region.contribution));
+      if (why?.promises) put("share", shareOf(region.contribution));
       put("cell", `${region.count} of the query`, region.count === 1 ? "cell" : "cells");
       speech = `region of ${region.count} cells: contribution ${signed(region.contribution, fine)}`;
     }
     setText(this.hint, hintOf(state, scene));
     this.hint.hidden = this.hint.textContent === "";
+    this.element.hidden = this.suffix !== "" && !under && !region; // the first row's hint holds for both
     this.hint.classList.toggle("told", said !== "");
     const exact = under
       ? { side: under.side, row: under.pixel[0], col: under.pixel[1], contribution: under.contribution ?? "" }

@@ -1,5 +1,6 @@
 // One row of the bench: a pair explained by one method, on both images and in numbers.
 
+import { approximate, Caption } from "./caption";
 import { h } from "./dom";
 import { MarginCard } from "./margin";
 import type { Side } from "./model";
@@ -12,6 +13,7 @@ import { ScoreCard } from "./score";
 export interface RowEvents extends PanelEvents {
   focus(rank: number): void;
   end: (() => void) | null; // of the comparison
+  again(): void; // draw once more
 }
 
 export class Row {
@@ -20,24 +22,34 @@ export class Row {
   readonly elements: HTMLElement[];
   private readonly score: ScoreCard;
   private readonly margin: MarginCard;
+  private readonly caption: Caption;
   private readonly cards: HTMLElement;
+  private open = false; // what the method says, asked for
 
   constructor(suffix: string, events: RowEvents, signal: AbortSignal) {
     this.panels = { query: new Panel("query", suffix, events, signal), match: new Panel("match", suffix, events, signal) };
-    this.score = new ScoreCard(suffix, events.end, signal);
+    this.caption = new Caption(suffix);
+    const about = () => {
+      this.open = !this.open;
+      events.again();
+    };
+    this.score = new ScoreCard(suffix, about, events.end, signal);
     this.margin = new MarginCard(events.focus, signal);
     this.readout = new Readout(suffix, signal);
     this.cards = h("div", { class: "cards" }, this.score.element, this.margin.element, this.readout.element);
-    this.elements = [this.panels.query.element, this.panels.match.element, this.cards];
+    const pair = h("div", { class: "pair" }, this.panels.query.element, this.panels.match.element, this.caption.element);
+    this.elements = [pair, this.cards];
     if (suffix) for (const element of this.elements) element.classList.add("second");
   }
 
-  hide(hidden: boolean): void {
-    for (const element of this.elements) element.hidden = hidden;
+  /** Put the row on the bench, before what follows it, or take it off. */
+  place(before: HTMLElement | null): void {
+    if (!before) for (const element of this.elements) element.remove();
+    else if (!this.elements[0].isConnected) before.before(...this.elements);
   }
 
   /** Everything but the maps, which follow the pointer. */
-  draw(state: State, failed: string): void {
+  draw(state: State, failed: string, compared: boolean): void {
     const { screen, item } = state;
     this.panels.query.show(screen.query);
     this.panels.match.show(item.picture);
@@ -46,11 +58,13 @@ export class Row {
       ? ""
       : h("span", { class: `badge ${item.hit ? "hit" : "miss"}`, text: item.hit ? "HIT" : "MISS" });
     const by = `, explained by ${state.method.title}`;
-    this.panels.query.title("query", [label(screen.query)],
+    const second = this.elements[0].classList.contains("second"); // its images are named above it
+    this.panels.query.title("query", second ? [] : [label(screen.query)],
       `Query image ${screen.query.name}${by}. Arrow keys move the point, Enter pins it.`);
-    this.panels.match.title(`rank ${item.rank}`, [label(item.picture), badge],
+    this.panels.match.title(`rank ${item.rank}`, second ? [] : [label(item.picture), badge],
       `Match of rank ${item.rank}, ${item.picture.name}${by}. Arrow keys move the point, Enter pins it.`);
-    this.score.draw(state, failed);
+    this.score.draw(state, failed, compared || approximate(state) ? null : this.open);
+    this.caption.draw(state, this.open || compared);
     this.margin.draw(state);
     this.cards.classList.toggle("margin-shown", !this.margin.element.hidden);
   }

@@ -1,9 +1,10 @@
 // The score and its parts: what they add up to, how far that is from the score, and what the method leaves out.
 
-import { h, setAttribute, setText, uniqueId } from "./dom";
+import { sentence } from "./caption";
+import { h, setAttribute, setText } from "./dom";
 import { plain, signed, tiny } from "./format";
 import { line, nameOfKind, scoreDigits } from "./lines";
-import type { MethodMeta, Numbers } from "./model";
+import type { Numbers } from "./model";
 import type { State } from "./scene";
 import type { Why } from "./why";
 
@@ -27,24 +28,13 @@ export class ScoreCard {
   private readonly formula = h("div", { class: "formula" });
   private readonly residual: HTMLElement;
   private readonly note = h("div", { class: "note", hidden: true });
-  private readonly about: HTMLElement;
-  private readonly says = h("p");
-  private readonly cost = h("p", { class: "cost" });
   private readonly more = h("button", { type: "button", class: "link more", text: "about this method" });
   private readonly region = line("contribution of the region, ranked by", "region");
-  private open = false;
-  private drawn: (() => void) | null = null;
 
-  constructor(suffix: string, end: (() => void) | null, signal: AbortSignal) {
+  constructor(suffix: string, about: () => void, end: (() => void) | null, signal: AbortSignal) {
     const { lines } = this;
-    const id = uniqueId("about");
     this.residual = h("div", { class: "residual", "data-testid": `residual${suffix}` });
-    this.about = h("div", { class: "about-method", id, "data-testid": `method-note${suffix}` }, this.says, this.cost);
-    this.more.setAttribute("aria-controls", id);
-    this.more.addEventListener("click", () => {
-      this.open = !this.open;
-      this.drawn?.();
-    }, { signal });
+    this.more.addEventListener("click", about, { signal });
     if (end) {
       this.close.hidden = false;
       this.close.addEventListener("click", end, { signal });
@@ -59,18 +49,19 @@ export class ScoreCard {
       this.formula,
       this.residual,
       this.note,
-      this.about,
       this.more,
     );
   }
 
-  draw(state: State, failed: string): void {
+  /** `about`: whether what the method says is shown; null where it is shown anyway. */
+  draw(state: State, failed: string, about: boolean | null): void {
     const { why, method } = state;
-    setText(this.title, method.title);
+    setText(this.title, sentence(method.title));
     this.element.setAttribute("aria-label", `Score, ${method.title}`);
     this.element.classList.toggle("empty", !why);
-    this.drawn = () => this.drawAbout(method, why);
-    this.drawn();
+    this.more.hidden = about === null;
+    setText(this.more, about ? "less" : "about this method");
+    setAttribute(this.more, "aria-expanded", String(!!about));
     if (why) this.drawWhy(state, why);
     else {
       setText(this.big, plain(state.item.similarity, scoreDigits(state.screen.meta.kind, state.item.similarity ?? 0)));
@@ -96,9 +87,10 @@ export class ScoreCard {
     setText(this.region.value, signed(item.meta.region, digits));
     const { lines } = this;
     const offsets = numbers.queryOffset + numbers.galleryOffset + numbers.constant;
-    const parts = why.pairwise ? "pairs" : why.fields.query ? "cells of the query" : "cells of the match";
+    const parts = why.pairwise ? "pairs" : "cells";
     setText(lines.for.name, `${parts} that speak for`);
     setText(lines.against.name, `${parts} that speak against`);
+    setText(lines.sum.name, why.pairwise ? "sum" : `sum over the ${why.fields.query ? "query" : "match"}`);
     setText(lines.for.value, signed(numbers.for, digits));
     setText(lines.against.value, signed(numbers.against, digits));
     setText(lines.offsets.value, signed(offsets, digits));
@@ -118,23 +110,12 @@ export class ScoreCard {
     this.verdict(...verdictOf(why, digits));
     const fields = Object.values(why.fields);
     const guessed = fields.some((field) => field?.meta.guessed) ? "cells placed by the half-pixel rule: the trunk's geometry is not known" : "";
-    const notes = [why.note, guessed, screen.meta.rounding].filter(Boolean);
+    const notes = [guessed, why.pairwise ? screen.meta.rounding : ""].filter(Boolean);
     this.note.hidden = notes.length === 0;
     setText(this.note, notes.join(" \u00b7 "));
     this.drawBars(numbers.for, numbers.against, offsets);
     const exact = { similarity: numbers.similarity, pairs: numbers.pairs, offsets, residual: numbers.residual };
     for (const [name, value] of Object.entries(exact)) setAttribute(this.element, `data-${name}`, String(value));
-  }
-
-  /** What the method leaves out: said unasked where its maps are one-sided or approximate. */
-  private drawAbout(method: MethodMeta, why: Why | null): void {
-    const telling = why ? !why.pairwise || !why.promises : !method.pairwise;
-    setText(this.says, method.says);
-    setText(this.cost, `Cost: ${method.cost}.`);
-    this.about.classList.toggle("told", telling || this.open);
-    this.more.hidden = telling;
-    setText(this.more, this.open ? "less" : "about this method");
-    setAttribute(this.more, "aria-expanded", String(this.open));
   }
 
   private verdict(kind: "exact" | "open" | "wrong", text: string): void {
@@ -153,6 +134,7 @@ export class ScoreCard {
     const put = (bar: HTMLElement, from: number, to: number) => {
       bar.style.left = `${(100 * (Math.min(from, to) - low)) / span}%`;
       bar.style.width = `${(100 * Math.abs(to - from)) / span}%`;
+      bar.hidden = Math.abs(to - from) < 0.001 * span;
     };
     put(this.bars.for, stops[0], stops[1]);
     put(this.bars.against, stops[1], stops[2]);

@@ -1,5 +1,6 @@
 // One Explorer on the page: it puts the state on the screen and the user's acts into the state.
 
+import { sentence } from "./caption";
 import { Controls } from "./controls";
 import { h, onceAFrame, setText } from "./dom";
 import { Help } from "./help";
@@ -60,8 +61,8 @@ export class View {
     });
     const focus = (rank: number) => this.put({ focus: rank });
     this.rows = [
-      new Row("", { ...events(0), focus, end: null }, signal),
-      new Row("-2", { ...events(1), focus, end: () => this.put({ compare: null }) }, signal),
+      new Row("", { ...events(0), focus, end: null, again: this.soon }, signal),
+      new Row("-2", { ...events(1), focus, end: () => this.put({ compare: null }), again: this.soon }, signal),
     ];
     this.strip = new Strip({
       focus,
@@ -82,7 +83,7 @@ export class View {
       save: () => this.save(),
       audit: () => model.send({ kind: "audit" }),
     }, signal);
-    this.bench.append(...this.rows.flatMap((row) => row.elements), this.strip.element);
+    this.bench.append(...this.rows[0].elements, this.strip.element);
     this.root = h(
       "div",
       { class: "dmlviz", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true", tabindex: -1, role: "region", "aria-label": "Similarity explorer" },
@@ -177,10 +178,10 @@ export class View {
     if (!this.resting) this.resting = state.resting = restingPoint(state);
     this.shape(screen.query.ratio, item.picture.ratio);
     this.bench.classList.toggle("compared", methods.length > 1);
-    this.rows[1].hide(methods.length === 1);
+    this.rows[1].place(methods.length > 1 ? this.strip.element : null);
     if (methods[1]) this.beside = methods[1].name;
     const states = methods.map((method) => this.state(method)!);
-    states.forEach((each, n) => this.rows[n].draw(each, this.wishes.failed(screen, each.method.name, item)));
+    states.forEach((each, n) => this.rows[n].draw(each, this.wishes.failed(screen, each.method.name, item), methods.length > 1));
     const opacity = Number(this.model.get("opacity"));
     this.fade(opacity);
     const { mode, reading, scale } = state;
@@ -213,7 +214,7 @@ export class View {
   private waitingFor({ why, method, screen, item }: State): string {
     if (why) return "";
     if (this.wishes.failed(screen, method.name, item)) return "not explained";
-    return this.live ? `${method.title} is at work\u2026` : "this saved page does not carry this pair";
+    return this.live ? `${sentence(method.title)} is at work\u2026` : "this saved page does not carry this pair";
   }
 
   /** Give wide and tall pictures columns that make both about equally large. */
@@ -226,16 +227,17 @@ export class View {
 
   /** How far a slow method has come with the ranking. */
   private progress({ screen, method }: State): { text: string; more: boolean } {
+    const title = sentence(method.title);
     const made = screen.ranked.filter((item) => item.whys.has(method.name));
     const count = `${made.length} of ${screen.ranked.length}`;
     if (made.length < screen.ranked.length) {
-      if (!this.live) return { text: `${method.title}: this saved page carries ${count} pairs.`, more: false };
+      if (!this.live) return { text: `${title}: this saved page carries ${count} pairs.`, more: false };
       const pace = this.wishes.holdsBack(method.name);
-      if (pace) return { text: `${method.title} takes ${pace.toPrecision(2)} s a pair, so images are explained as they come into focus: ${count} so far.`, more: true };
-      return { text: `${method.title}: ${count} pairs explained.`, more: false };
+      if (pace) return { text: `${title} takes ${pace.toPrecision(2)} s a pair, so images are explained as they come into focus: ${count} so far.`, more: true };
+      return { text: `${title}: ${count} pairs explained.`, more: false };
     }
     const bare = made.every((item) => !item.whys.get(method.name)!.fields.match);
-    return { text: bare ? `${method.title} maps the query only, so the ranked images carry no map.` : "", more: false };
+    return { text: bare ? `${title} maps the query only, so the ranked images carry no map.` : "", more: false };
   }
 
   /** Grey what none of the methods on the screen can show, and say why. */
@@ -291,7 +293,10 @@ export class View {
       this.waiting = window.setTimeout(() => {
         if (signal.aborted) return;
         this.arrived();
-        this.say("No answer from the kernel yet: it is busy, or gone. What is on the screen still holds for its query.");
+        const busy = this.methods.find(({ name }) => name === this.wishes.busy);
+        this.say(busy
+          ? `${sentence(busy.title)} is still at work on the pair before; the answer comes after it.`
+          : "No answer from the kernel yet: it is busy, or gone. What is on the screen still holds for its query.");
       }, PATIENCE);
     }, 120);
   }

@@ -55,6 +55,11 @@ export class Wishes {
     if (more.failed && more.item !== undefined) this.failures.set(key(more.query, more.method, more.item), more.failed);
   }
 
+  /** The method that an answer is awaited from. */
+  get busy(): string {
+    return this.out?.wish.method ?? "";
+  }
+
   /** Another ranking is on the screen: what was asked for the old one is of no use. */
   forget(): void {
     this.out = null;
