@@ -3,6 +3,7 @@
 python -m benchmarks              prints the table, several minutes
 python -m benchmarks --write      also writes it into benchmarks/README.md and results.json
 python -m benchmarks --quick      smaller sizes, for a look
+python -m benchmarks --only methods   one part: pairs, search, rankings, sets, tools, waits, methods or maps
 python -m benchmarks --threads 2  for NumPy, torch and FAISS alike; 1 unless said
 """
 
@@ -22,7 +23,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, for a look")
     parser.add_argument("--write", action="store_true", help="write into README.md and results.json")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
-    parser.add_argument("--only", default="", help="only the parts whose name holds this, e.g. search")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="only the parts whose name holds this: pairs, search, rankings, sets, tools, waits, methods, maps",
+    )
     asked = parser.parse_args()
     if asked.write and asked.only:
         parser.error("--write writes the whole table; leave out --only")

@@ -2,9 +2,10 @@
 
 from benchmarks.embedding import sets
 from benchmarks.explaining import pair_tensors, rankings
-from benchmarks.measuring import Duel
-from benchmarks.report import machine, table, write
+from benchmarks.methods import costs
+from benchmarks.report import Results, machine, table, write
 from benchmarks.searching import searches
+from benchmarks.tools import likenesses, missing, speeds
 from benchmarks.waiting import waits
 
 
@@ -15,17 +16,29 @@ def measure(*, quick: bool, into_readme: bool, only: str) -> None:
         "search": lambda: searches(quick),
         "rankings": lambda: rankings(quick),
         "sets": lambda: sets(quick),
+        "tools": lambda: speeds(quick),
     }
     where = machine()
-    duels: list[Duel] = []
+    found = Results()
     for name, part in parts.items():
         if only not in name:
             continue
         for one in part():
             print(f"{one.ratio:10.4f}  {one.what}  /  {one.baseline}", flush=True)
-            duels.append(one)
-    waited = waits(quick) if only in "waits" else []
-    text = table(duels, waited, where)
+            found.duels.append(one)
+    if only in "waits":
+        found.waits += waits(quick)
+    if only in "methods":
+        for cost in costs(quick):
+            print(f"{cost.passes:10.1f}  {cost.method}, {cost.network}", flush=True)
+            found.costs.append(cost)
+    if only in "maps":
+        for one in likenesses(quick):
+            print(f"{one.correlation:10.2f}  {one.ours}  /  {one.other}, {one.network}", flush=True)
+            found.likenesses.append(one)
+    if any(only in name for name in ("tools", "maps")):
+        found.absent = missing()
+    text = table(found, where)
     print("\n" + text)
     if into_readme:
-        write(text, duels, waited, where)
+        write(text, found, where)

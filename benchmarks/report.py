@@ -4,8 +4,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import faiss
@@ -14,10 +13,23 @@ import torch
 
 import dmlviz
 from benchmarks.measuring import Duel
+from benchmarks.methods import Cost
+from benchmarks.tools import Likeness
 from benchmarks.waiting import Wait
 
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 _README = Path(__file__).with_name("README.md")
+
+
+@dataclass
+class Results:
+    """Everything that was measured; `absent` names tools that are not installed."""
+
+    duels: list[Duel] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    likenesses: list[Likeness] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
 
 def machine() -> dict[str, str]:
@@ -37,34 +49,77 @@ def machine() -> dict[str, str]:
     }
 
 
-def table(duels: Sequence[Duel], waits: Sequence[Wait], where: dict[str, str]) -> str:
-    """Markdown: machine, ratios, waits, and how many goals were missed."""
+def table(found: Results, where: dict[str, str]) -> str:
+    """Markdown: machine, ratios, waits, goals missed, costs of the methods, and how maps agree."""
     lines = [", ".join(f"{key} {value}" for key, value in where.items()) + ".", ""]
     lines += [
         "| part | against | ours, ms | baseline, ms | ratio (quartiles) | goal | |",
         "|---|---|---|---|---|---|---|",
     ]
-    for d in duels:
+    for d in found.duels:
         lines.append(
             f"| {d.what} | {d.baseline} | {_short(d.ours_ms)} | {_short(d.baseline_ms)} | {_ratio(d.ratio)} "
             f"({_ratio(d.low)} – {_ratio(d.high)}) | {_goal(d.goal)} | {_verdict(d.met)} |"
         )
+    if found.absent:
+        lines += ["", f"Not installed, so not measured against: {', '.join(found.absent)}."]
     lines += ["", "| wait | seconds | goal | |", "|---|---|---|---|"]
-    lines += [f"| {w.what} | {w.seconds:.2f} | ≤ {w.goal:g} | {_verdict(w.met)} |" for w in waits]
-    missed = [x.what for x in (*duels, *waits) if x.met is False]
-    total = sum(x.met is not None for x in (*duels, *waits))
+    lines += [f"| {w.what} | {w.seconds:.2f} | ≤ {w.goal:g} | {_verdict(w.met)} |" for w in found.waits]
+    missed = [x.what for x in (*found.duels, *found.waits) if x.met is False]
+    total = sum(x.met is not None for x in (*found.duels, *found.waits))
     lines += ["", f"{total - len(missed)} of {total} goals met."]
-    return "\n".join(lines)
+    return "\n".join(lines + _costs(found.costs) + _likenesses(found.likenesses))
 
 
-def write(text: str, duels: Sequence[Duel], waits: Sequence[Wait], where: dict[str, str]) -> None:
+def _costs(costs: list[Cost]) -> list[str]:
+    if not costs:
+        return []
+    lines = ["", "### One pair, method by method", ""]
+    lines += [
+        "| method | network | ms | forward passes of one image (quartiles) | what the method says of its cost |",
+        "|---|---|---|---|---|",
+    ]
+    for c in costs:
+        numbers = (
+            "| – | – "
+            if c.rounds == 0
+            else (f"| {_short(c.milliseconds)} | {c.passes:.1f} ({c.low:.1f} – {c.high:.1f}) ")
+        )
+        lines.append(f"| {c.method} | {c.network} {numbers}| {c.said} |")
+    return lines
+
+
+def _likenesses(likenesses: list[Likeness]) -> list[str]:
+    if not likenesses:
+        return []
+    lines = ["", "### Maps of the query, side by side", ""]
+    lines += [
+        "| map | against | network | correlation (least – greatest) | misses its promised sum by | the other by |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in likenesses:
+        lines.append(
+            f"| {one.ours} | {one.other} | {one.network}, {one.pairs} pairs | {one.correlation:.2f} ({one.low:.2f} – "
+            f"{one.high:.2f}) | {_miss(one.ours_misses)} | {_miss(one.other_misses)} |"
+        )
+    return lines
+
+
+def write(text: str, found: Results, where: dict[str, str]) -> None:
     """Put the table between the marks in README.md, and the numbers into results.json."""
     readme = _README.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(_BEGIN) + ".*" + re.escape(_END), re.DOTALL)
     if not pattern.search(readme):
         raise ValueError(f"{_README.name} lacks the marks {_BEGIN} and {_END}")
     _README.write_text(pattern.sub(lambda _: f"{_BEGIN}\n{text}\n{_END}", readme), encoding="utf-8")
-    numbers = {"machine": where, "ratios": [asdict(d) for d in duels], "waits": [asdict(w) for w in waits]}
+    numbers = {
+        "machine": where,
+        "ratios": [asdict(d) for d in found.duels],
+        "waits": [asdict(w) for w in found.waits],
+        "methods": [asdict(c) for c in found.costs],
+        "maps": [asdict(one) for one in found.likenesses],
+        "absent": found.absent,
+    }
     _README.with_name("results.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
@@ -82,3 +137,7 @@ def _goal(goal: float | None) -> str:
 
 def _verdict(met: bool | None) -> str:
     return "" if met is None else ("met" if met else "**missed**")
+
+
+def _miss(miss: float | None) -> str:
+    return "none promised" if miss is None else f"{miss:.1e}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -252,3 +253,23 @@ def test_what_cannot_be_is_refused(options, error, words):
     query, item = patches.pictures(2)
     with pytest.raises(error, match=words):
         occlusion(patches.patch_embedder(), query, item, **options, **QUIET)
+
+
+def test_equals_captum_where_it_is_installed():
+    attr = pytest.importorskip("captum.attr")
+    embedder = patches.patch_embedder(seed=6)
+    query, item = patches.pictures(2, seed=6)
+    other = torch.from_numpy(embedder.embed(item)[0])
+
+    @torch.no_grad()
+    def score(inputs):
+        return embedder.head(embedder.trunk(inputs)) @ other
+
+    inputs, grey = (
+        torch.from_numpy(embedder.preprocess.array(view))[None] for view in (query, np.full_like(query, 128))
+    )
+    theirs = attr.Occlusion(score).attribute(inputs, (3, 4, 4), (3, 2, 4), baselines=grey)[0, 0]
+    options = {"similarity": "dot", "window": 4, "stride": (2, 4), "fill": "grey", "resolution": "pixels"}
+    ours = occlusion(embedder, query, item, sides=["query"], **options, **QUIET).query_map
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+    assert np.abs(ours).max() > 0.01
