@@ -1,6 +1,6 @@
 """xCos: a similarity of two feature maps that is a weighted mean of the cosines of their cells.
 
-Lin et al., xCos: An Explainable Cosine Metric for Face Verification (ACM TOMM 2021, arXiv 2003.05383). A learnable
+Lin et al., xCos: An Explainable Cosine Metric for Face Verification (arXiv 2003.05383). A learnable
 module on top of any trunk. Its score is explained by construction, and only its own score: not the cosine of the
 trunk's embeddings, which it is trained to follow.
 """

@@ -84,7 +84,7 @@ def xcos(
         LookupError: No head is given, and none is known for this trunk.
 
     Source:
-        Lin et al., xCos, arXiv 2003.05383, §3.3: the patched cosine map, the attention and their Frobenius product.
+        Lin et al., xCos, arXiv 2003.05383: the patched cosine map, the attention and their Frobenius product.
 
     Examples:
         >>> import dmlviz as dv

@@ -61,7 +61,7 @@ def xcos_losses(
         ValueError: Shapes that do not belong together, or an unknown classifier.
 
     Source:
-        Lin et al., xCos, arXiv 2003.05383, §3.4, and the authors' code.
+        Lin et al., xCos, arXiv 2003.05383, and the authors' code (its training loss).
     """
     if classifier not in CLASSIFIERS:
         raise ValueError(f"classifier must be 'cosface' or 'arcface', got {classifier!r}")
@@ -171,7 +171,7 @@ def pairs_of(labels: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
     Examples:
         >>> import numpy as np
         >>> pairs_of(np.array([0, 0, 1, 1]), key=(7,)).tolist()
-        [1, 3, 1, 2]
+        [1, 2, 1, 1]
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or len(labels) < 2:
