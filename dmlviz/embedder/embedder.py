@@ -137,6 +137,17 @@ class Embedder:
         follows is the head. A final L2 normalisation is taken off (the gallery's cosine does it) and noted in
         `details`. See `dmlviz.embedder.folding.fold` for what becomes of the head.
 
+        Models of timm: `timm.create_model(name, num_classes=0)`, with timm's own evaluation transform or a
+        `Preprocess`. Those that end in pooling (ResNet, EfficientNet, RegNet, DenseNet, NFNet, with any of timm's
+        poolings) are exact. Those that put a LayerNorm after pooling (ConvNeXt, EdgeNeXt) or a bent activation
+        (MobileNetV3's `act2`) are refused by the name of that layer; ConvNeXt is exact with
+        `head_norm_first=True`, and any of them with that layer set to `nn.Identity()`, which is another embedding.
+
+        Models of Hugging Face return an object with several fields; its `image_embeds` or else its
+        `pooler_output` is taken as the embedding. Use the model without its classifier (`ResNetModel`, not
+        `ResNetForImageClassification`), and for the preprocessing
+        `lambda picture: processor(picture, return_tensors="pt").pixel_values[0]`.
+
         Args:
             model: Any nn.Module (N, 3, H, W) -> (N, D). In whatever mode: it is run in eval mode and left as found.
             preprocess: A `dmlviz.images.Preprocess`, torchvision's evaluation transforms, or a function from a
@@ -148,7 +159,7 @@ class Embedder:
 
         Raises:
             HeadError: The head is not a sum over cells; `.layer` names the first layer that breaks it.
-            TypeError: `model` is no nn.Module or does not return one tensor.
+            TypeError: `model` is no nn.Module, or returns neither one tensor nor an object with an embedding.
             ValueError: Batch normalisation without running statistics, random preprocessing, an output of
                 another shape.
         """

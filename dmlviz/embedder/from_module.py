@@ -14,6 +14,7 @@ from dmlviz.embedder.geometry_arithmetic import geometry_on_tape
 from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.jacobian import JacobianHead
 from dmlviz.embedder.measured_preprocess import as_preprocess
+from dmlviz.embedder.model_output import FieldOf, OutputError, embedding_field
 from dmlviz.embedder.tape import Ref, Tape, record
 from dmlviz.embedder.trunk import Trunk, possible_trunks
 
@@ -29,13 +30,14 @@ def embedder_of_module(
     if head not in get_args(HeadMode):
         raise ValueError(f"unknown head {head!r}: expected 'fold' or 'linearised'")
     model = _unwrapped(model)
+    name = name or type(model).__name__
     refuse_batch_statistics(model)
     prepared = as_preprocess(preprocess, input_size)
     size = prepared.size or input_size
     device, dtype = placement(model)
     images = made_up_inputs(prepared, size).to(device, dtype)
     with torch.no_grad():
-        tape = record(model, images[:1])
+        model, tape = _recorded(model, images[:1])
         _check_output(tape)
         own = _own_embeddings(model, images)
         ref, trunk, folded = _best_cut(model, tape, images, head)
@@ -44,6 +46,8 @@ def embedder_of_module(
     details = [
         f"feature map after layer '{trunk.layer}'" if trunk.layer else "feature map made inside forward"
     ]
+    if isinstance(model, FieldOf):
+        details.append(f"the embedding is the model's {model.field}")
     if folded.normalised:
         details.append("the final L2 normalisation was taken off; cosine similarity does the same")
     details += [text for text in (folded.note, why) if text]
@@ -53,7 +57,7 @@ def embedder_of_module(
         prepared,
         geometry=geometry,
         input_size=size,
-        name=name or type(model).__name__,
+        name=name,
         note=folded.note,
         details="; ".join(details),
         folded=True,
@@ -78,6 +82,18 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         return model.module
     compiled = getattr(model, "_orig_mod", None)
     return compiled if isinstance(compiled, nn.Module) else model
+
+
+def _recorded(model: nn.Module, image: Tensor) -> tuple[nn.Module, Tape]:
+    """The tape of a model; of the field that holds the embedding where it returns an object with several."""
+    try:
+        return model, record(model, image)
+    except OutputError as error:
+        field = embedding_field(error.output)
+        if field is None:
+            raise
+    model = FieldOf(model, field)
+    return model, record(model, image)
 
 
 def _check_output(tape: Tape) -> None:

@@ -137,6 +137,9 @@ def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, *rest: A
 def _native_batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
 ) -> tuple[Tensor]:
+    if training:  # by its own statistics, as layers do that standardise their kernels
+        others = [0, *range(2, x.ndim)]
+        mean, var = x.mean(others), x.var(others, correction=0)
     return _batch_norm(x, weight, bias, mean, var, eps)
 
 
@@ -182,6 +185,6 @@ _SUBSTITUTES: dict[Any, Any] = {
     aten._unsafe_view: aten.reshape.default,
     aten._native_batch_norm_legit_no_training: _batch_norm,
     aten.native_batch_norm: _native_batch_norm,
-    aten.cudnn_batch_norm: _batch_norm,
-    aten.miopen_batch_norm: _batch_norm,
+    aten.cudnn_batch_norm: _native_batch_norm,
+    aten.miopen_batch_norm: _native_batch_norm,
 }

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from dmlviz.embedder.as_found import evaluating, plain_attention
+from dmlviz.embedder.model_output import OutputError
 
 aten = torch.ops.aten
 
@@ -123,7 +124,7 @@ def record(model: nn.Module, image: Tensor) -> Tape:
     Works for any Python code in `forward`, modules or functions; nothing is left on the model.
 
     Raises:
-        TypeError: If the model returns something else than one tensor.
+        OutputError: If the model returns something else than one tensor.
         ValueError: If its output does not depend on the image.
     """
     recorder = _Recorder(image)
@@ -138,10 +139,7 @@ def record(model: nn.Module, image: Tensor) -> Tape:
         for handle in handles:
             handle.remove()
     if not isinstance(output, Tensor):
-        raise TypeError(
-            f"the model must return one tensor (N, D) of embeddings, it returned {type(output).__name__}; "
-            f"wrap it in an nn.Module whose forward returns the embedding alone"
-        )
+        raise OutputError(output)
     ref = recorder.ref_of.get(id(output))
     if ref is None or not recorder.from_image(ref):
         raise ValueError("the model's output does not depend on the image; check its forward")
