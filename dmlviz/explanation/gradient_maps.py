@@ -227,10 +227,8 @@ def _gradients(
     score = float(u_q @ u_g)
     if norm == "constant":
         return score, u_g / long_q, u_q / long_g, ""
-    across_q, across_g = (
-        u_g - score * u_q,
-        u_q - score * u_g,
-    )  # the part of the other at right angles to the own
+    # the part of the other's direction at right angles to the own
+    across_q, across_g = u_g - score * u_q, u_q - score * u_g
     if np.linalg.norm(across_q) <= precision:
         nothing = np.zeros_like(e_q)
         note = (
