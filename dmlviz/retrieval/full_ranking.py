@@ -177,11 +177,11 @@ def _read_block(
     if depth < 1:
         return
     top = _best(scores, depth)
-    of_class = of_row[top] == classes[:, None]
-    hits = of_class & (scores[lines[:, None], top] > -np.inf)
+    # What is left out comes last: behind the first R of a query that has R to find, and behind its best wrong one.
+    hits = of_row[top] == classes[:, None]
 
     has_wrong = relevant < findable
-    first_wrong = (~of_class).argmax(axis=1)
+    first_wrong = (~hits).argmax(axis=1)
     found.wrong[block[has_wrong]] = top[lines, first_wrong][has_wrong]
     found.wrong_similarity[block[has_wrong]] = scores[lines, top[lines, first_wrong]][has_wrong]
 
