@@ -97,16 +97,37 @@ class Explained:
         if other is None or not method_named(method).linear:
             return None
         if (method, n) not in self._margins:
-            ids, query = self.finding.ids, self.finding.query
-            how = {} if method == "decomposition" else {"method": method}
-            self._margins[method, n] = margin_map(self.gallery, query, wrong=ids[n], right=ids[other], **how)
+            found = self._against(method, n, other)
+            if found is None:
+                return None
+            self._margins[method, n] = found
         return other, self._margins[method, n]
+
+    def _against(self, method: str, n: int, other: int) -> MarginMap | None:
+        """As `margin_map` has it, from the explanations that are here instead of computing them again."""
+        wrong, right = self.finding.ids[n], self.finding.ids[other]
+        if method in AT_ONCE:
+            return margin_map(self.gallery, self.finding.query, wrong=wrong, right=right)
+        mine, its = self.why(method, n), self.why(method, other)
+        if not (mine.has_map("query") and its.has_map("query")):
+            return None
+        return MarginMap(
+            map=mine.overall_map("query") - its.overall_map("query"),
+            offset=mine.unmapped("query") - its.unmapped("query"),
+            margin=mine.similarity - its.similarity,
+            wrong=wrong,
+            right=right,
+            tolerance=mine.tolerance + its.tolerance,
+            kind=mine.kind,
+            method=mine.method,
+            promises=mine.promises and its.promises,
+        )
 
     def known_margin(self, method: str, n: int) -> tuple[int, MarginMap] | None:
         """The margin of item n where it costs nothing more."""
-        if self.paces.quick(method) or (method, n) in self._margins:
-            return self.margin(method, n)
-        return None
+        other = self.finding.others[n]
+        here = other is not None and {n, other} <= self.known(method).keys()
+        return self.margin(method, n) if here or self.paces.quick(method) else None
 
     def _explain(self, method: str, items: Sequence[int]) -> None:
         started = time.perf_counter()

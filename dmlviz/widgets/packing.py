@@ -86,7 +86,7 @@ class WhyPacker:
             "residual": number(margin.residual),
             "tolerance": margin.tolerance,
             "addsUp": bool(margin.adds_up),
-            "promises": bool(getattr(margin, "promises", True)),
+            "promises": bool(margin.promises),
         }
 
 

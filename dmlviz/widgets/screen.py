@@ -123,7 +123,7 @@ def pack_finding(
         "rankedBy": "similarity" if finding.region is None else "region",
         "region": finding.region,
         "labelled": ranking.hits is not None,
-        "leftOut": getattr(ranking, "left_out", None),
+        "leftOut": ranking.left_out,
         "whyNoMargin": finding.why_no_margin,
     }
 

@@ -39,6 +39,7 @@ page.start = async (source) => {
   page.model.take(await page.kernel({}));
   widget.render({ model: page.model, el: document.body });
 };
+0
 """
 
 
@@ -57,9 +58,11 @@ def show(page, explorer):
         out = {}
         for name in explorer.keys:
             value = getattr(explorer, name)
-            if name in ("_esm", "_plotly", "layout", "_css") or name.startswith(("_view", "_model", "_dom", "tab")):
+            if name in ("_esm", "_plotly", "layout", "_css") or name.startswith(
+                ("_view", "_model", "_dom", "tab")
+            ):
                 continue
-            if name not in told or told[name] is not value and told[name] != value:
+            if name not in told or (told[name] is not value and told[name] != value):
                 told[name] = value
                 out[name] = _plain(value)
         return out
@@ -67,12 +70,8 @@ def show(page, explorer):
     page.expose_function("kernel", kernel)
     page.goto("about:blank")
     page.evaluate(HOST)
-    page.evaluate(
-        "text => model.values.set('_plotly', decode_(text))".replace(
-            "decode_(text)", "new DataView(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer)"
-        ),
-        base64.b64encode(built("plotly.js.gz")).decode(),
-    )
+    plotly = {"_plotly": {"base64": base64.b64encode(built("plotly.js.gz")).decode()}}
+    page.evaluate("changed => model.take(changed)", plotly)
     page.evaluate("source => start(source)", built("explorer.js").decode("utf-8"))
     page.wait_for_selector("[data-testid=explorer][data-plotly=ready]", timeout=60_000)
     return lambda: page.evaluate("changed => model.take(changed)", changes())

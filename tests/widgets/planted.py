@@ -4,8 +4,6 @@ import sys
 import time
 from types import ModuleType
 
-import numpy as np
-
 from dmlviz.explanation import Decomposition, decompose_similarity, methods
 from dmlviz.explanation.method import Method, against_index, suits_all
 
@@ -66,8 +64,3 @@ def plant(monkeypatch, *planted):
     offered = {"decomposition": "exact", **{each.name: "planted" for each in planted}}
     monkeypatch.setattr(methods, "_MODULE_OF", offered)
     monkeypatch.setattr(methods, "METHODS", tuple(offered))
-
-
-def zeros_like_map(why):
-    """A map of nothing, for odd cases."""
-    return np.zeros(why.grid("query"), np.float32)
