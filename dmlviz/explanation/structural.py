@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from dmlviz.embedder import CellGeometry, LocalEmbeddings
-from dmlviz.embedder.cell_means import cell_means
+from dmlviz.embedder import LocalEmbeddings
+from dmlviz.explanation.coarser_cells import coarser_geometry, pooled
 from dmlviz.explanation.covering import whole_number
 from dmlviz.explanation.decomposition import Decomposition
 from dmlviz.explanation.method import Method, suits_all
@@ -22,6 +22,7 @@ MARGINALS: tuple[str, ...] = get_args(Marginals)
 KIND = "structural"
 _REGULARISATION = 0.05
 _ITERATIONS = 100
+_TOLERANCE = 1e-3
 _GRID = 4
 
 
@@ -34,6 +35,7 @@ def structural_matching(
     query_embedder: "Embedder | None" = None,
     regularisation: float = _REGULARISATION,
     iterations: int = _ITERATIONS,
+    tolerance: float = _TOLERANCE,
     marginals: Marginals = "cross-attention",
     grid: int | tuple[int, int] | None = _GRID,
 ) -> Decomposition:
@@ -59,7 +61,9 @@ def structural_matching(
         similarity: Not used: the matching is a similarity of its own. Taken so that all methods are called alike.
         query_embedder: The query's network, where it has one of its own.
         regularisation: λ > 0; the smaller, the fewer partners a cell has, and the more iterations are needed.
-        iterations: The most rounds of Sinkhorn's iteration; the note says what is missing of the marginals.
+        iterations: The most rounds of Sinkhorn's iteration.
+        tolerance: They stop once the marginals are missed by at most this share of the mass; the note says by
+            how much they are, and where that is still more.
         marginals: The mass of cells: "cross-attention", or "uniform".
         grid: Cells are pooled to so many, one number or (rows, cols), at most as many as there are; 4 as
             published; None keeps them all.
@@ -86,6 +90,7 @@ def structural_matching(
         embedder.local_embeddings(item),
         regularisation=regularisation,
         iterations=iterations,
+        tolerance=tolerance,
         marginals=marginals,
         grid=grid,
     )
@@ -98,6 +103,7 @@ def match_structure(
     *,
     regularisation: float = _REGULARISATION,
     iterations: int = _ITERATIONS,
+    tolerance: float = _TOLERANCE,
     marginals: Marginals = "cross-attention",
     grid: int | tuple[int, int] | None = _GRID,
 ) -> Decomposition:
@@ -108,6 +114,7 @@ def match_structure(
         gallery: The gallery image's; its grid may differ, its dimension may not.
         regularisation: As for `structural_matching`.
         iterations: As for `structural_matching`.
+        tolerance: As for `structural_matching`.
         marginals: As for `structural_matching`.
         grid: As for `structural_matching`.
 
@@ -121,6 +128,8 @@ def match_structure(
     if marginals not in MARGINALS:
         raise ValueError(f"marginals must be one of {', '.join(map(repr, MARGINALS))}; got {marginals!r}")
     whole_number(iterations, "iterations", 1)
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance is a share of the mass, from 0 to below 1; got {tolerance!r}")
     for name, side in (("query", query), ("gallery image", gallery)):
         if not side.finite:
             raise ValueError(f"the {name}'s local embeddings must be finite; got NaN or infinity")
@@ -143,7 +152,7 @@ def match_structure(
             if not mass.any():
                 mass = np.ones(len(units))
         masses.append(mass / mass.sum())
-    found = transport(1.0 - cosines, masses[0], masses[1], regularisation, iterations)
+    found = transport(1.0 - cosines, masses[0], masses[1], regularisation, iterations, tolerance)
     pairs = found.plan * cosines if defined else np.zeros_like(cosines)
     if not defined:
         notes.append("an embedding has no length, so there is nothing to match")
@@ -171,12 +180,13 @@ def rerank_by_structure(gallery: "Gallery", query: Any, ranking: "Ranking", **op
     """Rank what a search found once more, by structural matching plus the cosine of the embeddings.
 
     As published with DIML, the images found by their embeddings are sorted by the sum of both similarities.
+    Whether that ranks better depends on the network: hold both rankings against the labels before using it.
 
     Args:
         gallery: The gallery that was searched.
         query: What was asked: an image id, or whatever else `Gallery.search` takes.
         ranking: What the search found; all of it is ranked again. Search with a larger k to rank more.
-        **options: regularisation, iterations, marginals and grid of `structural_matching`.
+        **options: regularisation, iterations, tolerance, marginals and grid of `structural_matching`.
 
     Returns:
         A `Ranking` of the same images; `similarities` are the sums, `ranked_by` is "structure + cosine". Equal
@@ -215,28 +225,6 @@ def rerank_by_structure(gallery: "Gallery", query: Any, ranking: "Ranking", **op
     )
 
 
-def pooled(local: LocalEmbeddings, grid: int | tuple[int, int] | None) -> LocalEmbeddings:
-    """Pool local embeddings to a coarser grid by area; they still sum to the same embedding.
-
-    Raises:
-        ValueError: If the grid is below 1.
-        TypeError: If it is no whole number.
-    """
-    if grid is None:
-        return local
-    sides = tuple(grid) if isinstance(grid, Sequence) else (grid, grid)
-    if len(sides) != 2:
-        raise ValueError(f"grid must be one number, (rows, cols) or None, got {grid!r}")
-    rows, cols = (min(whole_number(side, "grid", 1), n) for side, n in zip(sides, local.grid, strict=True))
-    if (rows, cols) == local.grid:
-        return local
-    means = cell_means(np.moveaxis(local.vectors, 2, 0), (rows, cols), None)
-    share = local.grid[0] * local.grid[1] / (rows * cols)
-    return LocalEmbeddings(
-        np.moveaxis(share * means, 0, 2).astype(local.vectors.dtype), local.offset, local.note
-    )
-
-
 def match_ranking(
     gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, **options: Any
 ) -> list[Decomposition]:
@@ -254,28 +242,8 @@ def match_ranking(
 def _placed(why: Decomposition, query_embedder: "Embedder", embedder: "Embedder") -> Decomposition:
     return replace(
         why,
-        query_geometry=_coarser(query_embedder, why.grid("query")),
-        gallery_geometry=_coarser(embedder, why.grid("gallery")),
-    )
-
-
-def _coarser(embedder: "Embedder", grid: tuple[int, int]) -> CellGeometry | None:
-    """Where pooled cells lie: in the middle of the cells that they pool; None as long as that is not known."""
-    fine = embedder.geometry
-    if fine is None or grid == embedder.map_size:
-        return fine
-    ratio = [n / m for n, m in zip(embedder.map_size, grid, strict=True)]
-    return CellGeometry(
-        stride=(fine.stride[0] * ratio[0], fine.stride[1] * ratio[1]),
-        first=(
-            fine.first[0] + fine.stride[0] * (ratio[0] - 1) / 2,
-            fine.first[1] + fine.stride[1] * (ratio[1] - 1) / 2,
-        ),
-        receptive_field=(
-            fine.receptive_field[0] + fine.stride[0] * (ratio[0] - 1),
-            fine.receptive_field[1] + fine.stride[1] * (ratio[1] - 1),
-        ),
-        note=fine.note,
+        query_geometry=coarser_geometry(query_embedder, why.grid("query")),
+        gallery_geometry=coarser_geometry(embedder, why.grid("gallery")),
     )
 
 

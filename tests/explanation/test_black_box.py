@@ -96,6 +96,25 @@ def test_two_networks_and_two_view_sizes():
         occlusion(of_item, query, item, query_embedder=other, **QUIET)
 
 
+def test_a_gallery_asked_by_another_image_set():
+    """A query id is a position in the query set, and its own network sees it."""
+    queries = ImageSet.from_arrays(patches.pictures(3, (16, 8), seed=8))
+    of_query = patches.patch_embedder((16, 8), seed=4)
+    gallery = Gallery.build(
+        ImageSet.from_arrays(patches.pictures(4)),
+        patches.patch_embedder(),
+        progress=False,
+        queries=queries,
+        query_embedder=of_query,
+    )
+    why = explain(gallery, 2, 1, "occlusion", **QUIET)
+    pair = occlusion(gallery.embedder, queries[2], gallery.images[1], query_embedder=of_query, **QUIET)
+    assert why.grid("query") == (4, 2)
+    np.testing.assert_allclose(why.query_map, pair.query_map, atol=3e-5)
+    np.testing.assert_allclose(why.gallery_map, pair.gallery_map, atol=3e-5)
+    assert why.similarity == gallery.score(2, [1])[0]
+
+
 def test_maps_over_pixels_are_drawn_pixel_by_pixel(gallery):
     cells = explain(gallery, 0, 1, "occlusion", window=4, stride=4, **QUIET)
     pixels = explain(gallery, 0, 1, "occlusion", window=4, stride=4, resolution="pixels", **QUIET)
