@@ -41,11 +41,17 @@ def read_checkpoint(path: str | Path) -> State:
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as weights alone ({type(error).__name__}: {str(error).splitlines()[0]}); if the "
-            f"file holds a whole pickled model, load it where its own code is installed and save "
-            f"model.state_dict() with torch.save"
+            f"{path} cannot be read as weights alone ({type(error).__name__}: {_reason(error)}); if it holds more "
+            f"than tensors, such as a whole pickled model, and you trust it, load it where its own code is "
+            f"installed and save model.state_dict() with torch.save"
         ) from error
     return _plain(_unwrapped(held), path)
+
+
+def _reason(error: Exception) -> str:
+    """The sentence of a long message that says what stood in the way."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in lines if "nsupported" in line), lines[0]).split(". ")[0]
 
 
 def _unwrapped(held: Any) -> Any:
