@@ -33,7 +33,7 @@ def find_images(
     )
     images = [path for path in files if path.suffix.lower() in endings]
     if not images:
-        raise ValueError(f"no image lies in {str(folder)!r}: {_what_lies_there(files, endings)}")
+        raise ValueError(f"no image lies in {str(folder)!r}: {_what_lies_there(folder, files, endings)}")
     inside = [path for path in images if path.parent != folder]
     if labelled is None:
         labelled = bool(inside)
@@ -110,9 +110,11 @@ def _endings(extensions: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(f".{ending.lower().removeprefix('.')}" for ending in given)
 
 
-def _what_lies_there(files: Sequence[Path], endings: tuple[str, ...]) -> str:
+def _what_lies_there(folder: Path, files: Sequence[Path], endings: tuple[str, ...]) -> str:
     if not files:
-        return "it is empty. Point at a folder of images, or at a folder with one folder of images per class"
+        inside = sum(path.is_dir() for path in folder.iterdir())
+        what = f"it holds {inside} empty folder{'s' * (inside > 1)}" if inside else "it is empty"
+        return f"{what}. Point at a folder of images, or at a folder with one folder of images per class"
     kinds = sorted({path.suffix.lower() or path.name for path in files})
     shown = ", ".join(kinds[:6]) + (", ..." if len(kinds) > 6 else "")
     return f"found {len(files)} files of other kinds ({shown}); looked for {', '.join(endings)}"

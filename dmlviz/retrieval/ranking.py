@@ -24,7 +24,7 @@ class Ranking:
         labels: (k,) str, classes of the images found; None for an unlabelled gallery.
         hits: (k,) bool, whether an image is of the query's class; None where a label is not known.
         names: (k,) names of the images found.
-        ranked_by: "similarity" or "region".
+        ranked_by: "similarity" or "region"; or what re-ranked it, such as "structure + cosine".
         left_out: the rule by which images are missing from the ranking: "self" (the query itself) or
             "same-camera" (images of the query's label and camera, and junk); None where nothing is.
     """

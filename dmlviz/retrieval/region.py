@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from dmlviz.embedder import CellGeometry, half_pixel
+from dmlviz.embedder import CellGeometry
+from dmlviz.embedder.cell_means import cell_means
 
 
 def cell_weights(
@@ -13,9 +14,8 @@ def cell_weights(
     """Weight of each cell under a mask.
 
     A mask over cells is taken as it is. A mask over the pixels of the view gives each cell the mean of the
-    mask over the pixels that lie nearer to this cell's centre than to any other's: a rectangle of one stride
-    by one stride, which for the outermost cells reaches to the edge of the view. So every pixel belongs to
-    one cell, and a mask that covers the view gives every cell the weight 1.
+    mask over its pixels (see `dmlviz.embedder.cell_means`). So every pixel belongs to one cell, and a mask that
+    covers the view gives every cell the weight 1.
 
     Args:
         mask: (h, w) over cells or (H, W) over view pixels; bool, or numbers from 0 to 1.
@@ -48,19 +48,4 @@ def cell_weights(
         raise ValueError("the mask is empty: choose at least one cell or pixel of the query")
     if values.shape == tuple(map_size):
         return values
-    geometry = geometry or half_pixel(view_size, map_size)
-    down = _shares(map_size[0], view_size[0], geometry.first[0], geometry.stride[0])
-    across = _shares(map_size[1], view_size[1], geometry.first[1], geometry.stride[1])
-    return np.clip(down @ values @ across.T, 0.0, 1.0)
-
-
-def _shares(cells: int, pixels: int, first: float, stride: float) -> np.ndarray:
-    """(cells, pixels): share of each pixel in each cell's mean along one axis; each row sums to 1 (or 0)."""
-    inner = np.clip(first + stride * (np.arange(1, cells) - 0.5), -0.5, pixels - 0.5)
-    edges = np.concatenate([[-0.5], inner, [pixels - 0.5]])
-    pixel = np.arange(pixels)
-    starts = np.maximum(edges[:-1, None], pixel - 0.5)
-    stops = np.minimum(edges[1:, None], pixel + 0.5)
-    overlap = np.maximum(stops - starts, 0.0)
-    total = overlap.sum(axis=1, keepdims=True)
-    return np.divide(overlap, total, out=np.zeros_like(overlap), where=total > 0)
+    return np.clip(cell_means(values, map_size, geometry), 0.0, 1.0)

@@ -57,6 +57,13 @@ def test_labelled_may_be_said(tmp_path):
             ImageSet.from_folder(tmp_path, labelled=labelled)
 
 
+def test_a_folder_of_empty_class_folders_is_described(tmp_path):
+    for name in ("robin", "wren"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match="it holds 2 empty folders. Point at"):
+        ImageSet.from_folder(tmp_path)
+
+
 def test_folders_that_are_wrong(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere'; looked from .* check the spelling"):
         ImageSet.from_folder(tmp_path / "nowhere")
