@@ -60,7 +60,7 @@ def test_labelled_may_be_said(tmp_path):
 def test_a_folder_of_empty_class_folders_is_described(tmp_path):
     for name in ("robin", "wren"):
         (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match="it holds 2 empty folders. Point at"):
+    with pytest.raises(ValueError, match=r"it holds 2 empty folders\. Point at"):
         ImageSet.from_folder(tmp_path)
 
 
