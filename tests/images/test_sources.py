@@ -400,7 +400,7 @@ def test_a_hole_in_a_dataset_is_told_when_it_is_read(held):
 
 def test_the_room_says_what_it_offers():
     assert room.__all__ == sorted(room.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Imageset'; it offers BirdSet, ImageReadError"):
+    with pytest.raises(AttributeError, match="no attribute 'Imageset'; it offers BirdSet, FacePairs"):
         _ = room.Imageset
 
 
