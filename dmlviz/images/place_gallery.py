@@ -3,7 +3,7 @@
 A panorama is to find the aerial view of its own place. Columns of a panorama are compass bearings, aerial views have
 north up, and every object has one number in both views, so that an explanation of a match can be checked: what the
 pointer rests on in one view must light up in the other, in the same direction. Every place has siblings that differ
-from it in one object.
+from it in one object, one by default.
 """
 
 from __future__ import annotations
@@ -261,15 +261,18 @@ class Places:
         return self.ground.check_id(i)
 
 
-def places(places: int = 200, seed: int = 0, split: Split = "test", heading: Heading = "known") -> Places:
+def places(
+    places: int = 200, seed: int = 0, split: Split = "test", heading: Heading = "known", siblings: int = 1
+) -> Places:
     """Make a gallery of drawn places in two views, for cross-view geo-localization.
 
     Args:
-        places: How many places, family by family: a place and three siblings that differ from it in one object each
-            (its kind, its colour or where it stands).
+        places: How many places, family by family: a place and its siblings.
         seed: Chooses the places and everything in their pictures. The same arguments give the same pictures.
         split: "test" for places that the shipped embedders have never seen, "train" for the others.
         heading: "known": north is in the middle of every panorama; "unknown": panoramas begin anywhere.
+        siblings: How many siblings a place has, 0 to 3. Each differs from it in one object (its kind, its colour or
+            where it stands) and from the others in two; the more there are, the harder it is to find the right one.
 
     Returns:
         Panoramas `.ground` of 64 × 192 pixels, aerial views `.aerial` of 96 × 96 pixels, and all that is known.
@@ -279,7 +282,7 @@ def places(places: int = 200, seed: int = 0, split: Split = "test", heading: Hea
         ValueError: A number is out of range, or split or heading have no such name.
 
     Example:
-        >>> town = places(8)
+        >>> town = places(8, siblings=3)
         >>> town
         Places(8 places, 2 families, heading known)
         >>> town.ground[0].shape, town.aerial[0].shape, str(town.aerial.labels[0])
@@ -293,9 +296,11 @@ def places(places: int = 200, seed: int = 0, split: Split = "test", heading: Hea
         raise ValueError(f"Unknown split {split!r}: choose 'train' or 'test'.")
     if heading not in HEADINGS:
         raise ValueError(f"Unknown heading {heading!r}: choose 'known' or 'unknown'.")
-    drawn = place_families(-(-int(places) // FAMILY), split, int(seed))
-    scenes = place_scenes(drawn, split, int(seed), heading == "known")
-    return Places(tuple(scenes[:places]), np.arange(int(places)) // FAMILY)
+    _check_whole("siblings", siblings, 0, FAMILY - 1)
+    members = 1 + int(siblings)
+    drawn = place_families(-(-int(places) // members), split, int(seed))
+    scenes = place_scenes(tuple(family[:members] for family in drawn), split, int(seed), heading == "known")
+    return Places(tuple(scenes[:places]), np.arange(int(places)) // members)
 
 
 def _draw(scene: PlaceScene, view: View) -> Drawing:

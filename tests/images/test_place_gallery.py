@@ -9,12 +9,12 @@ from dmlviz.images.place_scene import OCCLUDER
 
 @pytest.fixture(scope="module")
 def town() -> Places:
-    return places(10)
+    return places(10, siblings=3)
 
 
 @pytest.fixture(scope="module")
 def lost() -> Places:
-    return places(10, heading="unknown")
+    return places(10, heading="unknown", siblings=3)
 
 
 def between(a, b):
@@ -30,7 +30,7 @@ def test_the_default_is_200_places_in_two_views():
     assert city.ground.labels.tolist() == city.aerial.labels.tolist()
     assert city.ground.labels[[0, 199]].tolist() == ["place-0001", "place-0200"]
     assert len(set(city.ground.labels.tolist())) == 200
-    assert np.bincount(city.families).tolist() == [4] * 50
+    assert np.bincount(city.families).tolist() == [2] * 100
 
 
 def test_the_views_are_pictures_of_two_sizes(town):
@@ -124,15 +124,24 @@ def test_a_mask_is_where_the_object_is(town):
 
 
 def test_the_same_arguments_give_the_same_places(town):
-    again = places(10)
+    again = places(10, siblings=3)
     for view in ("ground", "aerial"):
         mine, theirs = getattr(town, view), getattr(again, view)
         assert mine.fingerprint == theirs.fingerprint
         assert np.array_equal(mine[7], theirs[7])
-        assert getattr(places(10, seed=1), view).fingerprint != mine.fingerprint
-        assert getattr(places(10, split="train"), view).fingerprint != mine.fingerprint
-    assert places(10, heading="unknown").ground.fingerprint != town.ground.fingerprint
-    assert np.array_equal(places(3).ground[2], town.ground[2])
+        assert getattr(places(10, seed=1, siblings=3), view).fingerprint != mine.fingerprint
+        assert getattr(places(10, split="train", siblings=3), view).fingerprint != mine.fingerprint
+    assert places(10, heading="unknown", siblings=3).ground.fingerprint != town.ground.fingerprint
+    assert np.array_equal(places(3, siblings=3).ground[2], town.ground[2])
+
+
+def test_fewer_siblings_leave_the_others_as_they_are(town):
+    fewer = places(4, siblings=1)
+    assert fewer.families.tolist() == [0, 0, 1, 1]
+    for i, j in enumerate((0, 1, 4, 5)):
+        assert np.array_equal(fewer.aerial[i], town.aerial[j])
+    assert places(3, siblings=0).families.tolist() == [0, 1, 2]
+    assert fewer.differs(0, 1) == town.differs(0, 1)
 
 
 def test_it_can_be_sent_to_another_process(town):
@@ -163,6 +172,7 @@ def test_it_is_frozen(town):
         ({"places": 2.0}, TypeError, r"whole number for places; got 2\.0"),
         ({"seed": -1}, ValueError, "seed from 0"),
         ({"seed": True}, TypeError, "whole number for seed; got True"),
+        ({"siblings": 4}, ValueError, "siblings from 0 to 3; got 4"),
         ({"split": "val"}, ValueError, "Unknown split 'val': choose 'train' or 'test'"),
         ({"heading": "north"}, ValueError, "Unknown heading 'north': choose 'known' or 'unknown'"),
     ],
