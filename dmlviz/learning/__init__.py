@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dmlviz.learning.bird_batches import BirdBatches
+    from dmlviz.learning.in_batch_softmax import in_batch_softmax_loss
     from dmlviz.learning.multi_similarity import multi_similarity_loss
+    from dmlviz.learning.place_recipe import PlaceRecipe
     from dmlviz.learning.train_birds import BirdRecipe, train_birds_embedder
     from dmlviz.learning.train_generated import PeopleRecipe, train_people_embedder
+    from dmlviz.learning.train_places import train_places_embedders
     from dmlviz.learning.xcos_loss import arcface_logits, cosface_logits, xcos_losses
     from dmlviz.learning.xcos_training import XCosRecipe, train_xcos_head
 
@@ -20,12 +23,15 @@ _MODULE_OF = {
     "BirdBatches": "bird_batches",
     "BirdRecipe": "train_birds",
     "PeopleRecipe": "train_generated",
+    "PlaceRecipe": "place_recipe",
     "XCosRecipe": "xcos_training",
     "arcface_logits": "xcos_loss",
     "cosface_logits": "xcos_loss",
+    "in_batch_softmax_loss": "in_batch_softmax",
     "multi_similarity_loss": "multi_similarity",
     "train_birds_embedder": "train_birds",
     "train_people_embedder": "train_generated",
+    "train_places_embedders": "train_places",
     "train_xcos_head": "xcos_training",
     "xcos_losses": "xcos_loss",
 }
@@ -34,12 +40,15 @@ __all__ = [
     "BirdBatches",
     "BirdRecipe",
     "PeopleRecipe",
+    "PlaceRecipe",
     "XCosRecipe",
     "arcface_logits",
     "cosface_logits",
+    "in_batch_softmax_loss",
     "multi_similarity_loss",
     "train_birds_embedder",
     "train_people_embedder",
+    "train_places_embedders",
     "train_xcos_head",
     "xcos_losses",
 ]
