@@ -31,5 +31,5 @@ export function approximate({ method, why }: Pick<State, "method" | "why">): boo
   return why ? !why.pairwise || !why.promises : !method.pairwise;
 }
 
-/** With a capital at its start, and no stop at its end. */
-export const sentence = (text: string): string => (text.charAt(0).toUpperCase() + text.slice(1)).replace(/\.$/, "");
+/** With a capital at its start, unless it is a name like xCos, and no stop at its end. */
+export const sentence = (text: string): string => text.replace(/^[a-z](?![A-Z])/, (letter) => letter.toUpperCase()).replace(/\.$/, "");

@@ -78,6 +78,9 @@ export class MethodMenu {
   private open(): void {
     this.list.hidden = false;
     setAttribute(this.button, "aria-expanded", "true");
+    const edge = this.element.closest(".sheet")!.getBoundingClientRect().right - 20;
+    this.list.style.left = "0";
+    this.list.style.left = `${Math.min(0, edge - this.list.getBoundingClientRect().right)}px`;
     const chosen = [...this.options.values()].find((option) => option.getAttribute("aria-selected") === "true");
     (chosen ?? this.options.values().next().value)?.focus({ preventScroll: true });
     chosen?.scrollIntoView?.({ block: "nearest" });

@@ -66,10 +66,11 @@ export class Readout {
       put("cell", `${region.count} of the query`, region.count === 1 ? "cell" : "cells");
       speech = `region of ${region.count} cells: contribution ${signed(region.contribution, fine)}`;
     }
-    setText(this.hint, hintOf(state, scene));
+    const instead = insteadOf(state);
+    setText(this.hint, hintOf(state, scene, instead));
     this.hint.hidden = this.hint.textContent === "";
-    this.element.hidden = this.suffix !== "" && !under && !region; // the first row's hint holds for both
-    this.hint.classList.toggle("told", said !== "");
+    this.element.hidden = this.suffix !== "" && !under && !region && !instead; // the first row's hint holds for both
+    this.hint.classList.toggle("told", (said || instead) !== "");
     const exact = under
       ? { side: under.side, row: under.pixel[0], col: under.pixel[1], contribution: under.contribution ?? "" }
       : { side: region ? "region" : "", row: "", col: "", contribution: region?.contribution ?? "" };
@@ -86,8 +87,15 @@ export class Readout {
   }
 }
 
-function hintOf({ why }: State, { under, region, active, said }: Scene): string {
-  const parts = [said, active?.fixed ? "Pinned. Esc lets go." : ""].filter(Boolean);
+/** What a method shows in place of the maps that the other, or the one before, can show. */
+function insteadOf({ mode, wanted, why, method }: State): string {
+  if (!why || mode === wanted) return "";
+  if (wanted === "point") return "one-sided: overall maps instead of a point's";
+  return method.linear ? "nothing of the other kind to hold it against" : "no margin map: two of its maps may not be subtracted";
+}
+
+function hintOf({ why }: State, { under, region, active, said }: Scene, instead: string): string {
+  const parts = [said || instead, active?.fixed ? "Pinned. Esc lets go." : ""].filter(Boolean);
   if (parts.length || under || region) return parts.join(" \u00b7 ");
   if (why && !why.pairwise) return "Hover an image to read its map. Click pins a point. This method is one-sided: it has no map of a point.";
   return "Hover either image to see what that point matches in the other. Click pins it. Drag on the query selects a region to rank by.";

@@ -19,7 +19,8 @@ export interface State {
   item: Item;
   method: MethodMeta;
   why: Why | null; // null: not made yet
-  mode: Mode;
+  mode: Mode; // as this method can show it
+  wanted: Mode;
   reading: Reading;
   scale: Scale;
   theme: Theme;

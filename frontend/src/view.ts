@@ -125,11 +125,12 @@ export class View {
     if (!screen || !item) return null;
     const get = (name: string) => this.model.get(name);
     const why = item.whys.get(method.name) ?? null;
-    let mode = get("mode") as Mode;
+    const wanted = get("mode") as Mode;
+    let mode = wanted;
     if (mode === "margin" && why && !why.margin) mode = "overall";
     if (mode === "point" && why && !why.pairwise) mode = "overall";
     return {
-      screen, item, method, why, mode,
+      screen, item, method, why, mode, wanted,
       reading: get("reading") as Reading,
       scale: get("scale") as Scale,
       theme: this.theme,
@@ -219,6 +220,7 @@ export class View {
 
   /** Give wide and tall pictures columns that make both about equally large. */
   private shape(query: number, match: number): void {
+    this.bench.classList.toggle("slim", query + match < 1.4);
     for (const [name, ratio] of [["q", query], ["m", match]] as const) {
       this.bench.style.setProperty(`--${name}`, Math.min(ratio, Math.sqrt(ratio)).toFixed(3));
       this.bench.style.setProperty(`--${name}-share`, (Math.sqrt(ratio) / (Math.sqrt(query) + Math.sqrt(match))).toFixed(3));

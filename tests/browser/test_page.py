@@ -185,7 +185,7 @@ def test_a_residual_above_the_tolerance_is_an_error_on_the_screen(open_page, sma
     from dataclasses import replace
 
     ex = Explorer(small, query=2, k=3)
-    ex._finding.why[0] = replace(ex._finding.why[0], similarity=ex.why.similarity + 0.01)
+    ex._explained.known("decomposition")[0] = replace(ex.why, similarity=ex.why.similarity + 0.01)
     page = open_page(ex.to_html(tmp_path / "wrong.html")).page
     residual = page.get_by_test_id("residual")
     assert "does not add up: residual 1e−2" in residual.inner_text()
