@@ -80,7 +80,8 @@ class PeopleBatches:
             number: Which batch, from 0.
 
         Returns:
-            Images (N, H, W, 3) uint8 and people's numbers (N,) int64, N = classes × per_class.
+            Images (N, H, W, 4) uint8, three channels of colour and one for the region that each pixel shows, and
+            people's numbers (N,) int64, N = classes × per_class.
         """
         subject = SUBJECTS[self.what]
         parts = subject.scheme.siblings
@@ -95,7 +96,8 @@ class PeopleBatches:
             scene = LookScene(self.people[label].look, (self.seed, _STREAM, number, 2, slot), camera)
             if drops[2 * slot] < self.dropped:
                 scene = scene.without(parts[int(drops[2 * slot + 1] * len(parts))])
-            images.append(subject.draw(scene, subject.size[0]).image)
+            drawn = subject.draw(scene, subject.size[0])
+            images.append(np.dstack([drawn.image, drawn.part_ids]))
         return np.stack(images), labels
 
     def _classes_of(self, number: int) -> np.ndarray:

@@ -1,15 +1,19 @@
 """The recipe of the small shipped embedders: ``python -m dmlviz.learning.train_generated --what faces --out DIR``.
 
 One command, one seed, one network, trained on drawn faces or persons as the birds' networks are on birds: the
-multi-similarity loss, a second stage on the folded network, the linear map fitted once more at the end. Ctrl-C keeps
-what is done; the same command goes on from there. A few minutes with one thread.
+multi-similarity loss, a second stage on the folded network, the linear map fitted once more at the end. Beside the
+embedding every cell learns to name the parts that it shows, their shapes and their colours, which teaches the trunk
+in few steps where to look; that second head is thrown away. Ctrl-C keeps what is done; the same command goes on from
+there. A few minutes with one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,17 +23,23 @@ from typing import Any, Final, cast
 import numpy as np
 import PIL
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from dmlviz.embedder.birdnet import images_to_input
 from dmlviz.embedder.smallnet import WIDTHS, SmallNet, fold_small, rounded_small, write_small
 from dmlviz.learning.bird_export import loss_curve
 from dmlviz.learning.discriminant import discriminant_map
+from dmlviz.learning.multi_similarity import multi_similarity_loss
 from dmlviz.learning.people_batches import SUBJECTS, What, batches_of, many_of
 from dmlviz.learning.people_measures import HELD_OUT, held_out_set, measure
-from dmlviz.learning.train_birds import SAVE_EVERY, BirdRecipe, _Run
+from dmlviz.learning.train_birds import SAVE_EVERY, BirdRecipe, Drawn, _Run
 
 CHOICES: Final = tuple(SUBJECTS)
+SHOWN: Final = 10
+"""So many of a cell's 64 pixels must belong to a part for the cell to be asked to name it."""
+PRESENT: Final = 10.0
+"""Weight of a look that a cell shows, against one that it does not: most cells show few."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +50,20 @@ class PeopleRecipe(BirdRecipe):
         what: "faces" or "persons".
         widths: Channels after each of the six convolutions.
         dim: Length of the embedding.
+        naming: Weight of the loss of naming parts, cell by cell, beside the multi-similarity loss, 0 or more.
     """
 
-    steps: int = 620
+    steps: int = 300
     families: int = 400
-    harder_from: int = 250
-    polish_steps: int = 240
+    classes: int = 16
+    harder_from: int = 150
+    polish_steps: int = 40
     head_families: int = 40
     head_per_class: int = 18
     what: What = "faces"
     widths: tuple[int, ...] = WIDTHS
     dim: int = 64
+    naming: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,6 +71,8 @@ class PeopleRecipe(BirdRecipe):
             raise ValueError(f"What is learnt is 'faces' or 'persons'; got {self.what!r}.")
         if self.pooling != "avg":
             raise ValueError(f"Faces and persons are pooled by 'avg'; got {self.pooling!r}.")
+        if not self.naming >= 0:
+            raise ValueError(f"naming is a weight of 0 or more; got {self.naming}.")
 
     @property
     def told(self) -> dict[str, Any]:
@@ -132,26 +147,113 @@ def train_people_embedder(
 
 
 class _PeopleRun(_Run):
-    """The birds' training run with other batches and a `SmallNet`: steps, checkpoint and resuming are the same."""
+    """The birds' training run with other batches, a `SmallNet` and a second head that names parts.
+
+    The second head is a child of the network, "names", while it trains: checkpoints keep it, weights do not.
+    """
 
     def __init__(self, recipe: PeopleRecipe, path: Path) -> None:
         self.recipe: PeopleRecipe = recipe
         self.path = path
-        self.batches = batches_of(  # type: ignore[assignment]  # has the one method that a run asks for
+        batches = batches_of(
             recipe.what, recipe.families, recipe.seed, recipe.classes, recipe.per_class, recipe.harder_from
         )
+        self.batches = batches  # type: ignore[assignment]  # has the one method that a run asks for
+        self.variants = torch.tensor([person.look.variants for person in batches.people]).flatten(1)
+        parts = SUBJECTS[recipe.what].scheme.parts
+        self.choices = [count for part in parts for count in (len(part.shapes), len(part.colours))]
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []
-        self._take(first_people_network(recipe), recipe.learning_rate)  # type: ignore[arg-type]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed + 1)
+            names = nn.Linear(recipe.widths[-1], sum(self.choices))
+            nn.init.constant_(names.bias, -3.0)  # most cells show none of the looks
+        self._take_small(first_people_network(recipe), names, recipe.learning_rate)
+
+    def _take_small(self, net: SmallNet, names: nn.Linear, rate: float) -> None:
+        net.add_module("names", names)
+        self._take(net, rate)  # type: ignore[arg-type]
 
     def _begin_polish(self) -> None:
-        net = rounded_small(fold_small(self.small))
-        self._take(net, self.recipe.polish_rate)  # type: ignore[arg-type]
+        names = cast(nn.Linear, self.net.get_submodule("names"))
+        self._take_small(rounded_small(fold_small(cast(SmallNet, self.net))), names, self.recipe.polish_rate)
 
-    @property
-    def small(self) -> SmallNet:
-        """The network under training."""
-        return cast(SmallNet, self.net)
+    def advance(self, batch: Drawn) -> float:
+        """Make one step on a batch and return its loss."""
+        images, people, seconds = batch
+        began = time.process_time() - seconds
+        if self.step == self.recipe.steps:
+            self._begin_polish()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate(self.step)
+        labels = torch.from_numpy(people)
+        pixels = images_to_input(images[..., :3]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            cells = self.net.trunk(pixels)
+        cells = cells.float()
+        loss = multi_similarity_loss(self.net.embed_cells(cells), labels)
+        loss = loss + self.recipe.naming * self._naming_loss(cells, images[..., 3], self.variants[labels])
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        self.losses.append(float(loss.detach()))
+        self.seconds += time.process_time() - began
+        return self.losses[-1]
+
+    def _naming_loss(self, cells: Tensor, regions: np.ndarray, variants: Tensor) -> Tensor:
+        """Binary cross entropy of naming, at every cell, the shape and the colour of the parts that it shows.
+
+        Args:
+            cells: (N, C, h, w) float, the feature maps.
+            regions: (N, H, W) uint8, the region that each pixel shows.
+            variants: (N, 2 · parts) int64, shape and colour of each part.
+
+        Returns:
+            The weighted mean over cells and looks: a look that a cell shows on `SHOWN` of its 64 pixels or more
+            weighs `PRESENT`, one that it does not show at all weighs one, and what lies between weighs nothing.
+        """
+        scores = self.net.get_submodule("names")(cells.permute(0, 2, 3, 1))
+        scheme = SUBJECTS[self.recipe.what].scheme
+        targets, weights = torch.zeros_like(scores), torch.ones_like(scores)
+        at = 0
+        for number, count in enumerate(self.choices):
+            name = scheme.part_names[number // 2]
+            pixels = _by_cell(regions == scheme.region_id[name])
+            shown, unseen = pixels >= SHOWN, pixels == 0
+            look = nn.functional.one_hot(variants[:, number], count)[:, None, None, :]
+            targets[..., at : at + count] = look * shown[..., None]
+            weights[..., at : at + count] = (shown | unseen)[..., None].float()
+            at += count
+        weights = weights * (1.0 + (PRESENT - 1.0) * targets)
+        losses = nn.functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+        return (losses * weights).sum() / weights.sum()
+
+    def finished(self) -> SmallNet:
+        """Return the network as readers will have it: folded, rounded to float16, without the second head."""
+        net = cast(SmallNet, self.net)
+        net = copy.deepcopy(net) if net.folded else fold_small(net)
+        if "names" in dict(net.named_children()):
+            del net.names
+        return rounded_small(net)
+
+
+def _command(recipe: PeopleRecipe) -> str:
+    """Return the line that makes the network anew: the options that differ from the recipe's own are spelt out."""
+    told = ("seed", "steps", "polish_steps", "families", "learning_rate", "precision")
+    usual = PeopleRecipe(what=recipe.what)
+    given = [
+        f" --{name.replace('_', '-')} {getattr(recipe, name)}"
+        for name in told
+        if getattr(recipe, name) != getattr(usual, name)
+    ]
+    return f"python -m dmlviz.learning.train_generated --what {recipe.what} --out DIR{''.join(given)}"
+
+
+def _by_cell(mask: np.ndarray) -> Tensor:
+    """Count the pixels of each cell, (N, H, W) bool -> (N, h, w) int64."""
+    n, height, width = mask.shape
+    return torch.from_numpy(mask.reshape(n, height // 8, 8, width // 8, 8).sum((2, 4)))
 
 
 @torch.no_grad()
@@ -168,7 +270,7 @@ def fit_linear_map(net: SmallNet, recipe: PeopleRecipe) -> None:
 
 def _export(run: _PeopleRun, recipe: PeopleRecipe, folder: Path, where: dict[str, int]) -> Path:
     """Fold, round to float16, fit the linear map, measure on unseen people and write."""
-    net = rounded_small(run.small if run.small.folded else fold_small(run.small))
+    net = run.finished()
     if recipe.head_families:
         fit_linear_map(net, recipe)
         net = rounded_small(net)
@@ -179,7 +281,7 @@ def _export(run: _PeopleRun, recipe: PeopleRecipe, folder: Path, where: dict[str
         folder,
         recipe.what,
         {
-            "command": f"python -m dmlviz.learning.train_generated --what {recipe.what} --out DIR",
+            "command": _command(recipe),
             "recipe": recipe.told,
             "images_seen": len(run.losses) * recipe.classes * recipe.per_class,
             "processor_minutes": round(run.seconds / 60.0, 1),

@@ -46,6 +46,7 @@ def test_the_card_describes_the_weights(trained, what):
     path, card = trained[what]
     weights = load_file(path)
     assert path.name == f"{what}.safetensors"
+    assert not any("norm" in name or "names" in name for name in weights)
     assert {value.dtype for value in weights.values()} == {torch.float16}
     assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert card["recipe"]["what"] == what
@@ -58,7 +59,7 @@ def test_the_card_describes_the_weights(trained, what):
         assert 0 <= found["recall"]["@1"] <= found["recall"]["@8"] <= 1
         assert ("auc" in found) == (what == "faces")
         assert 0 <= found["hover"] <= 1
-    assert f"--what {what}" in card["command"]
+    assert f"--what {what} --out DIR --seed 1 --steps 4 --polish-steps 2 --families 2" in card["command"]
     assert read_small(path).input_size == SUBJECTS[what].size
 
 
@@ -83,6 +84,49 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "faces.checkpoint").exists()
 
 
+@WHATS
+def test_naming_parts_is_learnt_beside_the_embedding(what, tmp_path):
+    run_ = recipe_module._PeopleRun(replace(TINY, what=what, steps=40, polish_steps=0), tmp_path / "none")
+    images, labels = run_.batches.batch(0)
+    before = {name: value.clone() for name, value in run_.net.state_dict().items() if "names" in name}
+    assert len(before) == 2
+    for _ in range(12):
+        run_.advance((images, labels, 0.0))
+    assert run_.losses[-1] < run_.losses[0] - 0.1
+    assert all(not torch.equal(value, run_.net.state_dict()[name]) for name, value in before.items())
+    finished = run_.finished()
+    assert not any("names" in name for name in finished.state_dict())
+    assert "names.weight" in run_.net.state_dict()  # the run itself goes on as it was
+
+
+def test_the_loss_of_naming_is_its_definition(tmp_path):
+    run_ = recipe_module._PeopleRun(replace(TINY, what="persons"), tmp_path / "none")
+    torch.manual_seed(2)
+    cells, variants = torch.randn(2, 10, 16, 8), run_.variants[torch.tensor([0, 3])]
+    drawn, _ = run_.batches.batch(0)
+    regions = drawn[:2, :, :, 3]
+    scheme = SUBJECTS["persons"].scheme
+    names = run_.net.get_submodule("names")
+    scores = (torch.einsum("kc,nchw->nhwk", names.weight, cells) + names.bias).detach().double().numpy()
+    total, weight = 0.0, 0.0
+    for n in range(2):
+        for i in range(16):
+            for j in range(8):
+                block, at = regions[n, 8 * i : 8 * i + 8, 8 * j : 8 * j + 8], 0
+                for number, part in enumerate(scheme.parts):
+                    pixels = int((block == scheme.region_id[part.name]).sum())
+                    for which, count in enumerate((len(part.shapes), len(part.colours))):
+                        for k in range(count):
+                            right = pixels >= 10 and k == int(variants[n, 2 * number + which])
+                            share = 1 / (1 + np.exp(-scores[n, i, j, at + k]))
+                            w = 0.0 if 0 < pixels < 10 else 10.0 if right else 1.0
+                            total -= w * np.log(share if right else 1 - share)
+                            weight += w
+                        at += count
+    assert weight > 0
+    assert float(run_._naming_loss(cells, regions, variants)) == pytest.approx(total / weight, rel=1e-5)
+
+
 def test_the_checkpoint_of_another_recipe_is_refused(tmp_path):
     run("faces", tmp_path, until=1)
     with pytest.raises(ValueError, match="checkpoint of another recipe"):
@@ -95,6 +139,7 @@ def test_the_checkpoint_of_another_recipe_is_refused(tmp_path):
         ({"what": "cats"}, "'faces' or 'persons'; got 'cats'"),
         ({"pooling": "max"}, "pooled by 'avg'; got 'max'"),
         ({"steps": 0}, "steps of at least 1; got 0"),
+        ({"naming": -1.0}, "naming is a weight of 0 or more; got -1.0"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_worded(change, words):
@@ -122,7 +167,8 @@ def test_batches_are_people_and_kin(what):
     batches = batches_of(what, 6, 5, 8, 3, 300)
     kin = family_size(SUBJECTS[what].scheme)
     images, labels = batches.batch(3)
-    assert images.shape == (24, *SUBJECTS[what].size, 3)
+    assert images.shape == (24, *SUBJECTS[what].size, 4)
+    assert images[..., 3].max() < len(SUBJECTS[what].scheme.regions)
     assert np.bincount(labels).max() == 3
     assert np.array_equal(images, batches.batch(3)[0])
     assert not np.array_equal(images, batches.batch(4)[0])
