@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dmlviz.embedder.published.door import published_embedder
     from dmlviz.embedder.shipped import birds_embedder
     from dmlviz.embedder.shipped_people import faces_embedder, persons_embedder
+    from dmlviz.embedder.shipped_places import places_embedders
     from dmlviz.embedder.smallnet import SmallNet
     from dmlviz.embedder.xcos import XCos
     from dmlviz.embedder.xcos_file import read_xcos, use_xcos, xcos_of
@@ -39,6 +40,7 @@ _MODULE_OF = {
     "faces_embedder": "shipped_people",
     "half_pixel": "geometry",
     "persons_embedder": "shipped_people",
+    "places_embedders": "shipped_places",
     "published_embedder": "published.door",
     "read_xcos": "xcos_file",
     "use_xcos": "xcos_file",
@@ -61,6 +63,7 @@ __all__ = [
     "faces_embedder",
     "half_pixel",
     "persons_embedder",
+    "places_embedders",
     "published_embedder",
     "read_xcos",
     "use_xcos",
