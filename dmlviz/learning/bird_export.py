@@ -61,7 +61,13 @@ def export_birds(
     where = HELD_OUT if held_out is None else held_out
     folded = rounded(net if net.folded else fold_batch_norms(net))  # what readers will have
     if recipe["head_families"]:
-        fit_linear(folded, recipe["head_families"], recipe["head_per_class"], recipe["seed"] + 1)
+        fit_linear(
+            folded,
+            recipe["head_families"],
+            recipe["head_per_class"],
+            recipe["seed"] + 1,
+            recipe["head_ridge"],
+        )
         folded = rounded(folded)
     halves = {name: value.half().contiguous() for name, value in folded.state_dict().items()}
     path = folder / f"birds_{net.pooling}.safetensors"

@@ -12,7 +12,7 @@ from dmlviz.learning.discriminant import discriminant_map
 
 
 @torch.no_grad()
-def fit_linear(net: BirdNet, families: int, per_class: int, seed: int, ridge: float = 0.1) -> None:
+def fit_linear(net: BirdNet, families: int, per_class: int, seed: int, ridge: float) -> None:
     """Replace a network's linear map by the one that best tells training species apart.
 
     Steps of gradient see a hundred images at a time; the scatter of pooled features within and between species is
@@ -34,7 +34,7 @@ def fit_linear(net: BirdNet, families: int, per_class: int, seed: int, ridge: fl
     labels = np.repeat(np.arange(len(scenes) // per_class), per_class)
     weight = net.linear.weight
     found = discriminant_map(np.concatenate(pooled), labels, weight.shape[0], ridge)
-    length = float(weight.norm()) / float(
-        np.linalg.norm(found)
-    )  # cosines do not mind; embeddings keep their size
+    length = np.sqrt(len(found)) / np.linalg.norm(
+        found
+    )  # cosines do not mind; rows are of length 1 on average
     weight.copy_(torch.from_numpy(found * length))
