@@ -206,7 +206,7 @@ class _Ahead(Dataset[Drawn]):
         return images, labels, time.process_time() - began
 
 
-def _as_it_is(batch: Drawn) -> Drawn:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
