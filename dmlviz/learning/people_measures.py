@@ -65,11 +65,19 @@ def measure(net: SmallNet, images: LookSet, pictures: np.ndarray, hover: bool = 
 
 @torch.no_grad()
 def cells_of(net: SmallNet, pictures: np.ndarray, at_once: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    """Embed pictures by average pooling: local embeddings (N, h, w, D) and embeddings (N, D), float32."""
+    """Embed pictures: local embeddings (N, h, w, D) and embeddings (N, D), float32.
+
+    Under maximum pooling a channel's maximum is the share of the cell that holds it; cells that tie share it equally.
+    """
     locals_ = []
     for start in range(0, len(pictures), at_once):
         cells = net.trunk(images_to_input(pictures[start : start + at_once])).permute(0, 2, 3, 1)
-        locals_.append((net.linear(cells) / (cells.shape[1] * cells.shape[2])).numpy())
+        if net.pooling == "max":
+            holds = (cells == cells.amax((1, 2), keepdim=True)).float()
+            shares = cells * holds / holds.sum((1, 2), keepdim=True)
+        else:
+            shares = cells / (cells.shape[1] * cells.shape[2])
+        locals_.append(net.linear(shares).numpy())
     joined = np.concatenate(locals_)
     return joined, joined.sum((1, 2))
 

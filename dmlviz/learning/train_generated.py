@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dmlviz.embedder.birdnet import images_to_input
+from dmlviz.embedder.birdnet import POOLINGS, images_to_input
 from dmlviz.embedder.smallnet import WIDTHS, SmallNet, fold_small, rounded_small, write_small
 from dmlviz.learning.bird_export import loss_curve
 from dmlviz.learning.discriminant import discriminant_map
@@ -69,8 +69,6 @@ class PeopleRecipe(BirdRecipe):
         super().__post_init__()
         if self.what not in CHOICES:
             raise ValueError(f"What is learnt is 'faces' or 'persons'; got {self.what!r}.")
-        if self.pooling != "avg":
-            raise ValueError(f"Faces and persons are pooled by 'avg'; got {self.pooling!r}.")
         if not self.naming >= 0:
             raise ValueError(f"naming is a weight of 0 or more; got {self.naming}.")
 
@@ -84,7 +82,7 @@ def first_people_network(recipe: PeopleRecipe) -> SmallNet:
     """Return the untrained network of a recipe; the caller's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return SmallNet(recipe.widths, "avg", recipe.dim, SUBJECTS[recipe.what].size)
+        return SmallNet(recipe.widths, recipe.pooling, recipe.dim, SUBJECTS[recipe.what].size)
 
 
 def train_people_embedder(
@@ -240,7 +238,7 @@ class _PeopleRun(_Run):
 
 def _command(recipe: PeopleRecipe) -> str:
     """Return the line that makes the network anew: the options that differ from the recipe's own are spelt out."""
-    told = ("seed", "steps", "polish_steps", "families", "learning_rate", "precision")
+    told = ("pooling", "seed", "steps", "polish_steps", "families", "learning_rate", "precision")
     usual = PeopleRecipe(what=recipe.what)
     given = [
         f" --{name.replace('_', '-')} {getattr(recipe, name)}"
@@ -313,6 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--what", choices=CHOICES, required=True)
     parser.add_argument("--out", required=True, help="folder for the weights, their card and the checkpoint")
+    parser.add_argument("--pooling", choices=POOLINGS, default=PeopleRecipe.pooling)
     parser.add_argument("--seed", type=int, default=PeopleRecipe.seed)
     parser.add_argument("--steps", type=int, default=PeopleRecipe.steps)
     parser.add_argument("--polish-steps", type=int, default=PeopleRecipe.polish_steps)
