@@ -88,6 +88,17 @@ def open_page(chromium):
         context.close()
 
 
+def watch_hovers(page):
+    """Keep what each hover took: `times` from the event to the drawn map, `works` of that in the page's own code."""
+    page.evaluate(
+        "() => { window.times = []; window.works = [];"
+        " const frame = window.requestAnimationFrame.bind(window);"
+        " window.requestAnimationFrame = act => frame(now => { const count = times.length, start = performance.now();"
+        "   act(now); if (times.length > count) works.push(performance.now() - start); });"
+        " document.addEventListener('dmlviz:hover', e => times.push(e.detail.milliseconds)); }"
+    )
+
+
 def settle(page, frames=4):
     """Let the page draw a few frames."""
     page.evaluate(

@@ -11,7 +11,7 @@ from dmlviz.explanation import methods
 from dmlviz.widgets import Explorer
 from dmlviz.widgets.page import NOT_CARRIED
 
-from .conftest import Watched, settle
+from .conftest import Watched, settle, watch_hovers
 from .live_page import show
 from .test_page import cell_at, cells_drawn, hover
 
@@ -265,10 +265,7 @@ def test_side_by_side_nothing_overlaps_or_runs_out_of_the_page(open_page, export
 def test_hovering_two_methods_is_quick(open_page, exported, record_property):
     page = open_page(exported).page
     choose(page, "halved", "compare")
-    page.evaluate(
-        "() => { window.times = [];"
-        " document.addEventListener('dmlviz:hover', e => times.push(e.detail.milliseconds)); }"
-    )
+    watch_hovers(page)
     box = page.get_by_test_id("query-image").bounding_box()
     for n in range(60):
         page.mouse.move(
@@ -279,9 +276,11 @@ def test_hovering_two_methods_is_quick(open_page, exported, record_property):
     times = sorted(page.evaluate("times"))
     median, slow = statistics.median(times), times[int(0.95 * len(times))]
     record_property("hover_two_methods_median_ms", round(median, 1))
-    print(f"hover, two methods: median {median:.1f} ms, 95th percentile {slow:.1f} ms, {len(times)} updates")
+    work = statistics.median(page.evaluate("works"))
+    record_property("hover_two_methods_work_ms", round(work, 1))
+    print(f"two methods: median {median:.1f} ms, 95th percentile {slow:.1f} ms, work {work:.1f} ms")
     assert len(times) >= 20
-    assert median < 60  # a tenth of a second is what people notice; machines that test are busy
+    assert work < 8  # the rest is waiting for the next frame, which a busy machine draws late
 
 
 def test_explanations_come_when_asked_the_focused_pair_first(live, gallery):
