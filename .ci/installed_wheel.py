@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import dmlviz
+from dmlviz.cli.notebooks import NOTEBOOKS
 
 package = Path(dmlviz.__file__).parent
 checkout = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ for pooling in ("avg", "max"):
         sys.exit(f"the card of birds_{pooling} is empty")
     if dmlviz.demo_gallery(pooling).evaluate().precision_at_1 < 0.9:
         sys.exit(f"birds_{pooling} does not retrieve")
-carried = ["py.typed", "cli/notebooks/01_first_look.ipynb", "cli/notebooks/02_your_own_model.ipynb"]
+carried = ["py.typed", *(f"cli/notebooks/{name}" for name in NOTEBOOKS)]
 carried.append("cli/jupyter/labconfig/page_config.json")
 if missing := [name for name in carried if not (package / name).is_file()]:
     sys.exit(f"missing from the wheel: {', '.join(missing)}")

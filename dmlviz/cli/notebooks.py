@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 FIRST = "01_first_look.ipynb"
-NOTEBOOKS = (FIRST, "02_your_own_model.ipynb")
+NOTEBOOKS = (
+    FIRST,
+    "02_your_own_model.ipynb",
+    "03_image_retrieval.ipynb",
+    "04_person_reidentification.ipynb",
+    "05_face_verification.ipynb",
+    "06_geo_localization.ipynb",
+    "07_methods_compared.ipynb",
+)
 
 
 def put_notebooks(folder: Path) -> list[str]:
