@@ -5,15 +5,16 @@ import { Controls } from "./controls";
 import { h, onceAFrame, setText } from "./dom";
 import { Help } from "./help";
 import { onKeys } from "./keys";
-import { cellOfPixel, nearestCell, peakOf, pixelOfCell } from "./maps";
+import { cellOfPixel, nearestCell, pixelOfCell } from "./maps";
 import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme } from "./model";
 import type { PanelEvents } from "./panel";
 import { Picker } from "./picker";
 import { loadPlotly } from "./plotly";
 import { Queries } from "./queries";
 import { placeFor, Row } from "./row";
-import { ONE_SIDED, pictureOf, thumbnail, type Point, type State } from "./scene";
+import { thumbnail, type Point, type State } from "./scene";
 import { Screen } from "./screen";
+import { limitsOf, progressOf, restingPoint } from "./status";
 import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
@@ -190,7 +191,7 @@ export class View {
     this.limits(states);
     const other = mode === "margin" ? screen.other(item) : null;
     this.strip.compare(other ? [item.rank, other.rank] : []);
-    this.strip.told(this.progress(state));
+    this.strip.told(progressOf(state, this.live, this.wishes));
     this.drawMaps(true);
     if (this.live) this.wishes.next(screen, item, methods, this.model.get("mode") === "margin");
   }
@@ -227,35 +228,10 @@ export class View {
     }
   }
 
-  /** How far a slow method has come with the ranking. */
-  private progress({ screen, method }: State): { text: string; more: boolean } {
-    const title = sentence(method.title);
-    const made = screen.ranked.filter((item) => item.whys.has(method.name));
-    const count = `${made.length} of ${screen.ranked.length}`;
-    if (made.length < screen.ranked.length) {
-      if (!this.live) return { text: `${title}: this saved page carries ${count} pairs.`, more: false };
-      const pace = this.wishes.holdsBack(method.name);
-      if (pace) return { text: `${title} takes ${pace.toPrecision(2)} s a pair, so images are explained as they come into focus: ${count} so far.`, more: true };
-      return { text: `${title}: ${count} pairs explained.`, more: false };
-    }
-    const bare = made.every((item) => !item.whys.get(method.name)!.fields.match);
-    return { text: bare ? `${title} maps the query only, so the ranked images carry no map.` : "", more: false };
-  }
-
   /** Grey what none of the methods on the screen can show, and say why. */
   private limits(states: State[]): void {
     const { reason = "" } = this.model.get("_host") ?? {};
-    const { screen, item, region } = states[0];
-    const ranked = screen.meta.rankedBy === "region";
-    const none = (can: (state: State) => boolean) => !states.some(can);
-    const linear = states.some(({ method }) => method.linear);
-    const noMargin = none(({ method, why }) => method.linear && (!why || !!why.margin || (this.live && item.meta.other !== null)));
-    this.controls.limits({
-      point: none(({ method, why }) => why?.pairwise ?? method.pairwise) ? ONE_SIDED : "",
-      margin: !noMargin ? "" : linear ? screen.meta.whyNoMargin : `the difference of two ${states[0].method.title} maps does not explain the difference of two scores`,
-      likeness: none(({ why }) => !why || why.hasLikeness) ? "this method has no local embeddings to compare" : "",
-      region: !this.live ? reason : region || ranked ? "" : "drag on the query to select a region first",
-    }, ranked);
+    this.controls.limits(limitsOf(states, this.live, reason), states[0].screen.meta.rankedBy === "region");
     this.picker.saving(this.live ? "" : "this is the saved page", this.saving);
   }
 
@@ -472,17 +448,4 @@ export class View {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
-}
-
-/** Where point mode looks when nothing is hovered: the peak of the query's map, or its middle. */
-function restingPoint(state: State): Point {
-  const { view } = pictureOf(state, "query");
-  const field = state.why?.fields.query;
-  let [row, col] = [(view[0] - 1) / 2, (view[1] - 1) / 2];
-  if (field) {
-    const peak = peakOf(field.map);
-    [row, col] = pixelOfCell(field, Math.floor(peak / field.grid[1]), peak % field.grid[1]);
-  }
-  const inside = (value: number, size: number) => Math.min(size - 1, Math.max(0, value));
-  return { side: "query", row: inside(row, view[0]), col: inside(col, view[1]) };
 }
