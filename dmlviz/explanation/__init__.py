@@ -16,7 +16,7 @@ from dmlviz.explanation.decomposition import (
     decompose_similarity,
 )
 from dmlviz.explanation.explain import explain, explain_ranking
-from dmlviz.explanation.margin import MarginMap, margin_map
+from dmlviz.explanation.margin import MarginMap, margin_between, margin_map
 from dmlviz.explanation.method import Method
 from dmlviz.explanation.methods import METHODS, method_named, methods_for
 from dmlviz.explanation.offset_modes import OFFSETS, Offsets, with_offsets
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from dmlviz.explanation.distance_maps import class_prototype, dist_cam
     from dmlviz.explanation.gradient_maps import grad_cam, grad_cam_unnormalised, rectified_grad_cam
     from dmlviz.explanation.hamming_distance import HammingBits, decompose_hamming, hamming, hamming_bits
+    from dmlviz.explanation.integrated_jacobians import integrated_jacobian
     from dmlviz.explanation.published import published_decomposition
     from dmlviz.explanation.rise_maps import corr_rise, rise
+    from dmlviz.explanation.rolled_out import attention_rollout, roll_out, rollout
     from dmlviz.explanation.sign_split import l1_split
     from dmlviz.explanation.sliding_windows import occlusion
     from dmlviz.explanation.squared_distances import decompose_squared_distance, squared_distance
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {  # functions of methods, loaded when asked for; a module has another name than its functions
     "HammingBits": "hamming_distance",
     "XCosMaps": "xcos_score",
+    "attention_rollout": "rolled_out",
     "cam": "class_maps",
     "class_prototype": "distance_maps",
     "corr_rise": "rise_maps",
@@ -48,6 +51,7 @@ _MODULE_OF = {  # functions of methods, loaded when asked for; a module has anot
     "grad_cam_unnormalised": "gradient_maps",
     "hamming": "hamming_distance",
     "hamming_bits": "hamming_distance",
+    "integrated_jacobian": "integrated_jacobians",
     "l1_split": "sign_split",
     "match_structure": "structural",
     "occlusion": "sliding_windows",
@@ -55,6 +59,8 @@ _MODULE_OF = {  # functions of methods, loaded when asked for; a module has anot
     "rectified_grad_cam": "gradient_maps",
     "rerank_by_structure": "structural",
     "rise": "rise_maps",
+    "roll_out": "rolled_out",
+    "rollout": "rolled_out",
     "squared_distance": "squared_distances",
     "structural_matching": "structural",
     "xcos": "xcos_score",
@@ -74,6 +80,7 @@ __all__ = [
     "Offsets",
     "Side",
     "XCosMaps",
+    "attention_rollout",
     "cam",
     "cell_of_pixel",
     "class_prototype",
@@ -88,7 +95,9 @@ __all__ = [
     "grad_cam_unnormalised",
     "hamming",
     "hamming_bits",
+    "integrated_jacobian",
     "l1_split",
+    "margin_between",
     "margin_map",
     "match_structure",
     "method_named",
@@ -99,6 +108,8 @@ __all__ = [
     "rectified_grad_cam",
     "rerank_by_structure",
     "rise",
+    "roll_out",
+    "rollout",
     "squared_distance",
     "structural_matching",
     "with_offsets",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmlviz.explanation.decomposition import rounding_tolerance
+from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
 from dmlviz.explanation.explain import explain_ranking
 from dmlviz.explanation.methods import METHODS, method_named
 from dmlviz.explanation.ranking_maps import maps_from_embeddings
@@ -130,6 +130,24 @@ def _by_subtraction(
             f"similarities; a margin map needs one of {offered}"
         )
     of_wrong, of_right = explain_ranking(gallery, query, [wrong, right], method, **options)
+    return margin_between(of_wrong, of_right, wrong, right)
+
+
+def margin_between(of_wrong: Decomposition, of_right: Decomposition, wrong: int, right: int) -> MarginMap:
+    """The margin of two explanations that are there already, by one linear method and for one query.
+
+    Args:
+        of_wrong: The explanation of the image that is asked about.
+        of_right: That of the image it is held against.
+        wrong: The first image's id.
+        right: The second's.
+
+    Returns:
+        The difference of their overall maps of the query, of their scores, and of what the maps leave out.
+
+    Raises:
+        ValueError: If a map of the query is missing.
+    """
     return MarginMap(
         map=of_wrong.overall_map("query") - of_right.overall_map("query"),
         offset=of_wrong.unmapped("query") - of_right.unmapped("query"),

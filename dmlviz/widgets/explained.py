@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmlviz.explanation import Decomposition, MarginMap, margin_map, method_named
+from dmlviz.explanation import Decomposition, MarginMap, margin_between, margin_map, method_named
 from dmlviz.explanation.explain import explain_ranking
 from dmlviz.widgets.finding import Finding
 from dmlviz.widgets.offered import AT_ONCE
@@ -111,17 +111,7 @@ class Explained:
         mine, its = self.why(method, n), self.why(method, other)
         if not (mine.has_map("query") and its.has_map("query")):
             return None
-        return MarginMap(
-            map=mine.overall_map("query") - its.overall_map("query"),
-            offset=mine.unmapped("query") - its.unmapped("query"),
-            margin=mine.similarity - its.similarity,
-            wrong=wrong,
-            right=right,
-            tolerance=mine.tolerance + its.tolerance,
-            kind=mine.kind,
-            method=mine.method,
-            promises=mine.promises and its.promises,
-        )
+        return margin_between(mine, its, wrong, right)
 
     def known_margin(self, method: str, n: int) -> tuple[int, MarginMap] | None:
         """The margin of item n where it costs nothing more."""
