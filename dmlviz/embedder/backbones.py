@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dmlviz.embedder.embedder import Embedder
-from dmlviz.embedder.from_module import made_up_inputs
+from dmlviz.embedder.from_module import embedder_of_module, made_up_inputs
 from dmlviz.embedder.geometry_arithmetic import geometry_on_tape
 from dmlviz.embedder.linear_head import LinearHead
 from dmlviz.embedder.tape import record
@@ -40,6 +40,7 @@ _TRUNKS: dict[str, Callable[[Any], nn.Module]] = {
     "resnet50": _resnet,
     "vgg16": _features,
 }
+_TRANSFORMERS = ("vit_b_16", "vit_b_32")
 _CLASSIFIER = {  # the linear map to class scores, of the networks where it reads the average of the last feature map
     "densenet121": "classifier",
     "efficientnet_b0": "classifier.1",
@@ -60,6 +61,11 @@ def embedder_of_torchvision(
     layers. Size and normalisation of the input are those of torchvision's best weights, also when `weights` is
     None. For another embedding, give the network to `Embedder.from_module`.
 
+    A vision transformer ends in its class token, the embedding that its classifier reads. That is no sum over
+    cells: local embeddings are of first order at the patch tokens before the last attention, the method
+    "integrated-jacobian" takes them along a path, and most of the score may lie in the offsets. For an exact sum,
+    give a network that returns the mean of its patch tokens to `Embedder.from_module`.
+
     Where weights are given and their classifier is one linear map of that average (densenet121, efficientnet_b0,
     mobilenet_v2, resnet18, resnet50), it is kept as `Embedder.classifier`, with as many classes as it has.
 
@@ -67,19 +73,20 @@ def embedder_of_torchvision(
         name: See `Embedder.from_torchvision`.
         weights: None, "DEFAULT", or the path of a state dict (.safetensors, .pth; loaded with weights_only=True).
             Entries of the classifier may be missing.
-        input_size: (H, W) in pixels; pictures are then stretched to it.
+        input_size: (H, W) in pixels; pictures are then stretched to it. For vision transformers H = W, a multiple
+            of the patch, and without weights only (their position embeddings are for one size).
         seed: Of the random weights; the global random state is left alone.
 
     Raises:
         ImportError: torchvision is not installed.
-        ValueError: An unknown name; a state dict of another network.
+        ValueError: An unknown name; a state dict of another network; a size that a transformer cannot take.
         FileNotFoundError: No file at that path.
         ConnectionError: The weights could not be downloaded.
     """
-    if name not in _TRUNKS:
+    if name not in (*_TRUNKS, *_TRANSFORMERS):
         raise ValueError(
-            f"unknown network {name!r}: expected one of {', '.join(_TRUNKS)}; any other torchvision network goes "
-            f"through Embedder.from_module(model, preprocess=weights.transforms())"
+            f"unknown network {name!r}: expected one of {', '.join((*_TRUNKS, *_TRANSFORMERS))}; any other "
+            f"torchvision network goes through Embedder.from_module(model, preprocess=weights.transforms())"
         )
     import torchvision
 
@@ -88,7 +95,7 @@ def embedder_of_torchvision(
     best = torchvision.models.get_model_weights(name).DEFAULT
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = torchvision.models.get_model(name, weights=None)
+        net = torchvision.models.get_model(name, weights=None, **_size_option(name, weights, input_size))
     classifier = None
     if weights == "DEFAULT":
         state = _downloaded(best, name)
@@ -96,19 +103,17 @@ def embedder_of_torchvision(
         classifier = _classifier(state, name)
     elif weights is not None:
         classifier = _classifier(_load(net, Path(weights), name), name)
-    trunk = _TRUNKS[name](net).eval().requires_grad_(False)
     prepared = Preprocess.from_torchvision(best.transforms())
     if input_size is not None:
         prepared = Preprocess.stretch(
             input_size, mean=prepared.mean, std=prepared.std, interpolation=prepared.interpolation
         )
+    if name in _TRANSFORMERS:
+        return _of_transformer(net, prepared, name, _said_of(weights, best))
+    trunk = _TRUNKS[name](net).eval().requires_grad_(False)
     tape = record(trunk, made_up_inputs(prepared, prepared.size)[:1])
     geometry = geometry_on_tape(tape, tape.output)
-    details = (
-        "random weights"
-        if weights is None
-        else f"weights: {best if weights == 'DEFAULT' else Path(weights).name}"
-    )
+    details = _said_of(weights, best)
     return Embedder(
         trunk,
         LinearHead("avg"),
@@ -118,6 +123,35 @@ def embedder_of_torchvision(
         details="; ".join(filter(None, (details, geometry.note))),
         classifier=classifier,
     )
+
+
+def _of_transformer(net: Any, prepared: Any, name: str, said: str) -> Embedder:
+    """A vision transformer up to its class token."""
+    net.heads = nn.Identity()
+    embedder = embedder_of_module(
+        net.eval().requires_grad_(False), prepared, prepared.size, "linearised", name
+    )
+    embedder.details = f"{said}; {embedder.details}"
+    return embedder
+
+
+def _size_option(name: str, weights: Any, size: tuple[int, int] | None) -> dict[str, Any]:
+    """What torchvision needs to know to build a transformer for another size."""
+    if name not in _TRANSFORMERS or size is None:
+        return {}
+    patch = int(name.rsplit("_", 1)[1])
+    if weights is not None or size[0] != size[1] or size[0] % patch or size[0] <= patch:
+        raise ValueError(
+            f"{name} takes another input_size than its usual one only with weights=None, and square ones of several "
+            f"patches of {patch} pixels; got {tuple(size)} with weights={weights!r}"
+        )
+    return {"image_size": size[0]}
+
+
+def _said_of(weights: Any, best: Any) -> str:
+    if weights is None:
+        return "random weights"
+    return f"weights: {best if weights == 'DEFAULT' else Path(weights).name}"
 
 
 def _downloaded(best: Any, name: str) -> dict[str, Tensor]:
@@ -173,7 +207,7 @@ def _load(net: nn.Module, path: Path, name: str) -> dict[str, Tensor]:
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     wanted = net.state_dict()
-    classifier = ("fc.", "classifier.")
+    classifier = ("fc.", "classifier.", "heads.")
     missing = [k for k in wanted if k not in state and not k.startswith(classifier)]
     unknown = [k for k in state if k not in wanted]
     kept = {k: v for k, v in state.items() if k in wanted and not k.startswith(classifier)}

@@ -148,13 +148,19 @@ class Embedder:
         `ResNetForImageClassification`), and for the preprocessing
         `lambda picture: processor(picture, return_tensors="pt").pixel_values[0]`.
 
+        Transformers of patches: the mean (or maximum) of the patch tokens is exact, each token a cell where its
+        patch lies; with a LayerNorm after it (timm's `fc_norm`) by `head="frozen"`. An embedding that is read from
+        a class token is no sum over cells: `head="linearised"` splits it to first order at the tokens before the
+        last attention, and the method "integrated-jacobian" along a path.
+
         Args:
             model: Any nn.Module (N, 3, H, W) -> (N, D). In whatever mode: it is run in eval mode and left as found.
             preprocess: A `dmlviz.images.Preprocess`, torchvision's evaluation transforms, or a function from a
                 Pillow image to a tensor (3, H, W).
             input_size: (H, W) fed to the model, where `preprocess` leaves it open.
-            head: "fold" refuses a head that is not a sum over cells; "linearised" splits it to first order at each
-                image, and every result says so.
+            head: "fold" refuses a head that is not a sum over cells; "frozen" holds the length that a LayerNorm
+                after the pooling divides by at each image, which is exact then; "linearised" splits any head to
+                first order at each image. What was held or split so, every result says.
             name: What to call the embedder; the model's class name by default.
 
         Raises:
@@ -182,7 +188,8 @@ class Embedder:
 
         Args:
             name: "resnet18", "resnet50", "densenet121", "mobilenet_v2", "mobilenet_v3_large",
-                "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny" or "vgg16".
+                "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vgg16", "vit_b_16" or "vit_b_32" (the last
+                two by their class token, to first order).
             weights: None: random weights, works offline; "DEFAULT": torchvision's best, downloaded once; or the
                 path of a state dict, .safetensors or .pth.
             input_size: (H, W), if another than the network's usual one.

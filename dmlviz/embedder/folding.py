@@ -14,7 +14,7 @@ from dmlviz.embedder.linear_head import LinearHead
 from dmlviz.embedder.passage import Passage
 from dmlviz.embedder.tape import Ref, Step, Tape
 
-HeadMode = Literal["fold", "linearised"]
+HeadMode = Literal["fold", "frozen", "linearised"]
 _CPU, _DOUBLE = torch.device("cpu"), torch.float64
 _LONGEST_POOLING = 40  # operations
 _LARGEST_JACOBIAN = 60_000_000  # numbers; a larger one is applied image by image instead of kept
@@ -50,30 +50,56 @@ def fold(tape: Tape, start: Ref, feature_maps: Tensor, mode: HeadMode = "fold") 
         tape: The recorded model.
         start: The last feature map on the tape.
         feature_maps: (K, C, h, w) float64 on the CPU, K >= 2 feature maps of images.
-        mode: "fold" refuses a head that is not a sum over cells; "linearised" takes its Jacobian at each image.
+        mode: "fold" refuses a head that is not a sum over cells; "frozen" holds the length that layer
+            normalisations divide by at each image; "linearised" takes the whole Jacobian at each image.
 
     Raises:
         HeadError: If the offset is not the same for all probes; `.layer` is the first layer that breaks it.
     """
     _refuse_channels_last(tape, start)
-    end, normalised = _before_normalisation(tape, start, feature_maps)
+    end, normalised = before_normalisation(tape, start, feature_maps)
     probes = probes_of(feature_maps)
     passage = Passage.cut(tape, start, end)
     head: LinearHead | JacobianHead | None = _pooled(tape, start, end, probes) or _affine(tape, passage)
     if head is None:
         offset = same_offset(passage, probes)
+        if offset is None and mode == "frozen":
+            frozen = _frozen(tape, start, end, probes)
+            if frozen is not None:
+                return FoldedHead(frozen[0], end, normalised, frozen[1])
         if offset is not None or mode == "linearised":
             head = JacobianHead(passage, offset)
         else:
-            broken = first_broken(passage, probes)
-            raise HeadError(
-                f"the head cannot be folded: {broken.where()} makes the offset differ from image to image, so the "
-                f"embedding is not a sum over cells. Cut the model before that layer, or pass "
-                f'head="linearised" for a first-order split at each image, marked as such',
-                layer=broken.where(),
-            )
+            raise _refusal(passage, probes)
     note = LINEARISED if isinstance(head, JacobianHead) and not head.exact else ""
     return FoldedHead(head, end, normalised, note)
+
+
+def _frozen(tape: Tape, start: Ref, end: Ref, probes: list[Tensor]) -> tuple[JacobianHead, str] | None:
+    """The head with the lengths of its layer normalisations held, if it is a sum over cells then, and a note."""
+    passage = Passage.cut(tape, start, end, frozen=True)
+    norms = [step for step in passage.steps if step.name == "native_layer_norm"]
+    offset = same_offset(passage, probes) if norms else None
+    if offset is None:
+        return None
+    said = " and ".join(dict.fromkeys(repr(step.layer) if step.layer else "forward" for step in norms))
+    note = (
+        f"the length that the LayerNorm of {said} divides by is held at each image: the parts add up exactly, but "
+        f"that they also changed this length is not attributed"
+    )
+    return JacobianHead(passage, offset), note
+
+
+def _refusal(passage: Passage, probes: list[Tensor]) -> HeadError:
+    broken = first_broken(passage, probes)
+    norm = "native_layer_norm" in {step.name for step in passage.steps}
+    instead = 'head="frozen" to hold the length that a LayerNorm divides by, or ' if norm else ""
+    return HeadError(
+        f"the head cannot be folded: {broken.where()} makes the offset differ from image to image, so the "
+        f"embedding is not a sum over cells. Cut the model before that layer, or pass {instead}"
+        f'head="linearised" for a first-order split at each image, marked as such',
+        layer=broken.where(),
+    )
 
 
 # ---- closed forms ------------------------------------------------------------------------------------------
@@ -232,7 +258,7 @@ def _is_affine(step: Step, start: Ref, tape: Tape) -> bool:
 # ---- what is taken off, what is refused ----------------------------------------------------------------------
 
 
-def _before_normalisation(tape: Tape, start: Ref, feature_maps: Tensor) -> tuple[Ref, bool]:
+def before_normalisation(tape: Tape, start: Ref, feature_maps: Tensor) -> tuple[Ref, bool]:
     """Where the embedding stands before a trailing L2 normalisation, and whether there is one.
 
     Recognised by what it does: the output has the same length for every feature map, and points the same way

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dmlviz.embedder.as_found import evaluating, placement, refuse_batch_statistics
 from dmlviz.embedder.embedder import Embedder
-from dmlviz.embedder.folding import FoldedHead, HeadMode, fold
+from dmlviz.embedder.folding import FoldedHead, HeadMode, before_normalisation, fold
 from dmlviz.embedder.geometry import CellGeometry
 from dmlviz.embedder.geometry_arithmetic import geometry_on_tape
 from dmlviz.embedder.head_error import HeadError
@@ -16,8 +16,16 @@ from dmlviz.embedder.jacobian import JacobianHead
 from dmlviz.embedder.measured_preprocess import as_preprocess
 from dmlviz.embedder.model_output import FieldOf, OutputError, embedding_field
 from dmlviz.embedder.tape import Ref, Tape, record
+from dmlviz.embedder.token_places import attention_after, places_of_tokens
+from dmlviz.embedder.token_trunk import TokenTrunk, geometry_of_patches, token_trunk
+from dmlviz.embedder.tokens_head import TokensHead
 from dmlviz.embedder.trunk import Trunk, possible_trunks
 
+_ATTEMPTS: dict[HeadMode, tuple[HeadMode, ...]] = {
+    "fold": ("fold",),
+    "frozen": ("fold", "frozen"),
+    "linearised": ("fold",),
+}
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 
 
@@ -28,7 +36,7 @@ def embedder_of_module(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if head not in get_args(HeadMode):
-        raise ValueError(f"unknown head {head!r}: expected 'fold' or 'linearised'")
+        raise ValueError(f"unknown head {head!r}: expected 'fold', 'frozen' or 'linearised'")
     model = _unwrapped(model)
     name = name or type(model).__name__
     refuse_batch_statistics(model)
@@ -42,10 +50,10 @@ def embedder_of_module(
         own = _own_embeddings(model, images)
         ref, trunk, folded = _best_cut(model, tape, images, head)
         _check_against_model(own, trunk, folded, images, dtype)
-    geometry, why = _geometry(tape, ref)
-    details = [
-        f"feature map after layer '{trunk.layer}'" if trunk.layer else "feature map made inside forward"
-    ]
+    of_tokens = isinstance(trunk, TokenTrunk)
+    geometry, why = _geometry(tape, ref, isinstance(folded.head, TokensHead) or of_tokens)
+    what = "patch tokens" if of_tokens else "feature map"
+    details = [f"{what} after layer '{trunk.layer}'" if trunk.layer else f"{what} made inside forward"]
     if isinstance(model, FieldOf):
         details.append(f"the embedding is the model's {model.field}")
     if folded.normalised:
@@ -106,17 +114,52 @@ def _check_output(tape: Tape) -> None:
 
 
 def _best_cut(model: nn.Module, tape: Tape, images: Tensor, mode: HeadMode) -> tuple[Ref, Trunk, FoldedHead]:
-    refusal: HeadError | None = None
+    """Where the model is cut, on `tape`, the trunk up to there and the head; for tokens the map of their patches."""
     cuts = possible_trunks(model, tape)
-    for ref, trunk in cuts:
-        try:
-            return ref, trunk, fold(tape, ref, _feature_maps(trunk, images))
-        except HeadError as error:
-            refusal = refusal or error
+    patch_map, first = cuts[0]
+    tokens: dict[str, Ref] = {}
+    if attention_after(tape, patch_map):
+        tokens = places_of_tokens(tape, int(np.prod(tape.value(patch_map).shape[2:])), patch_map)
+    tries: list[tuple[Tape, Ref, Ref, Trunk]] = [(tape, ref, ref, trunk) for ref, trunk in cuts]
+    refusal: HeadError | None = None
+    if tokens:
+        of_patches = token_trunk(model, tape, patch_map, tokens)
+        tries = []
+        if of_patches is not None and not _joined_later(*of_patches[:2], tokens):
+            tries = [(of_patches[0], of_patches[1], patch_map, of_patches[2])]
+        refusal = None if tries else _of_other_tokens(list(tokens)[-1])
+    for attempt in _ATTEMPTS[mode]:
+        for on, start, place, trunk in tries:
+            try:
+                return place, trunk, fold(on, start, _feature_maps(trunk, images), attempt)
+            except HeadError as error:
+                refusal = refusal or error
+    if mode == "linearised" and tokens:
+        end, normalised = before_normalisation(tape, patch_map, _feature_maps(first, images))
+        head = TokensHead(tape, patch_map, end)
+        return patch_map, first, FoldedHead(head, end, normalised, head.note)
     if mode == "linearised":
-        ref, trunk = cuts[0]
-        return ref, trunk, fold(tape, ref, _feature_maps(trunk, images), "linearised")
+        return patch_map, first, fold(tape, patch_map, _feature_maps(first, images), "linearised")
     raise refusal if refusal is not None else HeadError("the model has no feature map")
+
+
+def _joined_later(tape: Tape, place: Ref, tokens: dict[str, Ref]) -> bool:
+    """Whether tokens that are no patch, such as a class token, join after the map at `place` on its tape."""
+    h, w = tape.value(place).shape[2:]
+    behind = {(name, call): ref for name, call, ref in tape.module_outputs}
+    later = [behind.get((name, 0), behind.get((f"model.{name}", 0))) for name in tokens]
+    return any(
+        ref is not None and ref.step > place.step and tape.value(ref).shape[1] > h * w for ref in later
+    )
+
+
+def _of_other_tokens(layer: str) -> HeadError:
+    return HeadError(
+        f"the head cannot be folded: the embedding is read from tokens that are no patch of the image, such as a "
+        f"class token, after layer {layer!r}, so it is not a sum over cells. Let the model return the mean of its "
+        f'patch tokens, or pass head="linearised" and explain with the method "integrated-jacobian"',
+        layer=layer,
+    )
 
 
 def _feature_maps(trunk: Trunk, images: Tensor) -> Tensor:
@@ -160,9 +203,9 @@ def _check_against_model(
         )
 
 
-def _geometry(tape: Tape, ref: Ref) -> tuple[CellGeometry | None, str]:
+def _geometry(tape: Tape, ref: Ref, of_patches: bool) -> tuple[CellGeometry | None, str]:
     try:
-        found = geometry_on_tape(tape, ref)
+        found = geometry_of_patches(tape, ref) if of_patches else geometry_on_tape(tape, ref)
     except ValueError as unknown:
         return None, str(unknown)
     return found, found.note

@@ -60,46 +60,72 @@ def _quietly() -> Iterator[None]:
 
 
 def cell_products(function: Function, x: Tensor, chunk: int = 64) -> Tensor:
-    """The Jacobian applied to each cell's activations: (h, w, D) for a feature map (C, h, w).
-
-    One forward-mode pass per cell or one reverse-mode pass per dimension of the embedding, whichever is fewer.
-    """
+    """The Jacobian applied to each cell's activations: (h, w, D) for a feature map (C, h, w)."""
     _, h, w = x.shape
+    cells = torch.arange(h * w, device=x.device).reshape(1, h, w)
+    return contracted(function, x, x, cells, chunk).reshape(h, w, -1)
+
+
+def contracted(function: Function, x: Tensor, tangent: Tensor, positions: Tensor, chunk: int = 64) -> Tensor:
+    """The Jacobian at x applied to a tangent's part at each position: (n, D).
+
+    One forward-mode pass per position or one reverse-mode pass per dimension of the embedding, whichever is fewer.
+
+    Args:
+        function: From x to (D,).
+        x: Where the Jacobian is taken, any shape.
+        tangent: What it is applied to, the shape of x.
+        positions: int64, broadcasts to x: the position (0 ... n − 1) that each activation belongs to.
+        chunk: Passes at once.
+    """
     with torch.no_grad():
         dim = function(x).numel()
-    if h * w <= dim:
+    count = int(positions.max()) + 1
+    if count <= dim:
         try:
-            return _by_cells(function, x, chunk)
+            return _by_positions(function, x, tangent, positions, count, chunk)
         except (NotImplementedError, RuntimeError):
             pass  # an operation without forward-mode derivative
-    return torch.einsum("dchw,chw->hwd", jacobian(function, x, chunk), x)
+    return _by_dimensions(function, x, tangent, positions.expand(x.shape).flatten(), count, chunk)
 
 
-def _by_cells(function: Function, x: Tensor, chunk: int) -> Tensor:
-    _, h, w = x.shape
-    columns = []
-    for cells in torch.arange(h * w, device=x.device).split(chunk):
-        alone = torch.zeros(len(cells), h * w, dtype=x.dtype, device=x.device)
-        alone[torch.arange(len(cells)), cells] = 1
-        tangents = x[None] * alone.reshape(-1, 1, h, w)
+def _by_positions(
+    function: Function, x: Tensor, tangent: Tensor, positions: Tensor, count: int, chunk: int
+) -> Tensor:
+    rows = []
+    for some in torch.arange(count, device=x.device).split(chunk):
+        alone = positions[None] == some.reshape(-1, *[1] * x.ndim)
         with _quietly():
-            columns.append(torch.func.vmap(lambda t: _forward(function, x, t)[1])(tangents))
-    return torch.cat(columns).reshape(h, w, -1)
+            rows.append(torch.func.vmap(lambda t: _forward(function, x, t)[1])(tangent[None] * alone))
+    return torch.cat(rows)
+
+
+def _by_dimensions(
+    function: Function, x: Tensor, tangent: Tensor, positions: Tensor, count: int, chunk: int
+) -> Tensor:
+    columns = []
+    for rows in _rows(function, x, chunk):
+        products = (rows * tangent).flatten(1)
+        columns.append(products.new_zeros(len(rows), count).index_add_(1, positions, products))
+    return torch.cat(columns).T.contiguous()
 
 
 def jacobian(function: Function, x: Tensor, chunk: int = 64) -> Tensor:
     """The whole Jacobian (D, C, h, w) at a feature map (C, h, w), in reverse mode."""
+    return torch.cat(list(_rows(function, x, chunk)))
+
+
+def _rows(function: Function, x: Tensor, chunk: int) -> Iterator[Tensor]:
+    """The rows of the Jacobian, (<= chunk, *x.shape) at a time, in reverse mode."""
     value, pull_back = _reverse(function, x)
-    rows = []
     for part in torch.arange(value.numel(), device=x.device).split(chunk):
         one_hot = torch.zeros(len(part), value.numel(), dtype=x.dtype, device=x.device)
         one_hot[torch.arange(len(part)), part] = 1
         try:
             with _quietly():
-                rows.append(torch.func.vmap(lambda v: pull_back(v)[0])(one_hot).detach())
+                yield torch.func.vmap(lambda v: pull_back(v)[0])(one_hot).detach()
         except (NotImplementedError, RuntimeError):
-            rows.append(torch.stack([pull_back(v, retain_graph=True)[0].detach() for v in one_hot]))
-    return torch.cat(rows)
+            yield torch.stack([pull_back(v, retain_graph=True)[0].detach() for v in one_hot])
 
 
 class JacobianHead(nn.Module):
@@ -140,15 +166,7 @@ class JacobianHead(nn.Module):
             HeadError: If an exact head turns out not to be exact at this feature map.
             ValueError: If a value is not finite or the shape is another than the head was built for.
         """
-        if tuple(feature_map.shape) != self.passage.shape[1:]:
-            raise ValueError(
-                f"the head was traced for feature maps of shape {self.passage.shape[1:]}, "
-                f"got {tuple(feature_map.shape)}"
-            )
-        if not bool(torch.isfinite(feature_map).all()):
-            raise ValueError(
-                "the feature map holds NaN or infinite values; look at the image or the trunk's weights"
-            )
+        self._check(feature_map)
         if feature_map.dtype in (torch.float16, torch.bfloat16):
             feature_map = feature_map.float()
         feature_map = feature_map.detach()
@@ -167,6 +185,17 @@ class JacobianHead(nn.Module):
                 )
             rest = known
         return LocalEmbeddings(vectors.cpu().numpy(), rest.detach().cpu().numpy(), self.note)
+
+    def _check(self, feature_map: Tensor) -> None:
+        if tuple(feature_map.shape) != self.passage.shape[1:]:
+            raise ValueError(
+                f"the head was traced for feature maps of shape {self.passage.shape[1:]}, "
+                f"got {tuple(feature_map.shape)}"
+            )
+        if not bool(torch.isfinite(feature_map).all()):
+            raise ValueError(
+                "the feature map holds NaN or infinite values; look at the image or the trunk's weights"
+            )
 
     def local_embeddings_batch(self, feature_maps: Tensor) -> list[LocalEmbeddings]:
         """`local_embeddings` for each of (N, C, h, w) feature maps."""

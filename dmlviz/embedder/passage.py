@@ -23,6 +23,7 @@ class Passage:
         steps: The operations on the way, in order.
         before: Operations on weights alone whose results the steps read, in order.
         constants: Values made elsewhere on the tape that the steps read.
+        frozen: Whether layer normalisations divide by a length that is held at its value: derivatives do not see it.
     """
 
     start: Ref
@@ -31,10 +32,11 @@ class Passage:
     steps: list[Step]
     before: list[Step]
     constants: dict[Ref, Tensor]
+    frozen: bool = False
     _last_use: dict[Ref, int] = field(default_factory=dict)
 
     @classmethod
-    def cut(cls, tape: Tape, start: Ref, end: Ref) -> "Passage":
+    def cut(cls, tape: Tape, start: Ref, end: Ref, frozen: bool = False) -> "Passage":
         """Cut the passage out of a tape."""
         steps = tape.between(start, end)
         moving = tape.reached_from(IMAGE) | {-1}
@@ -44,7 +46,13 @@ class Passage:
         bare = [replace(step, results=[None] * len(step.results)) for step in steps]
         before = [replace(tape.steps[i], results=[]) for i in fixed]
         return cls(
-            start, end, tuple(tape.value(start).shape), bare, before, {r: tape.value(r) for r in outside}
+            start,
+            end,
+            tuple(tape.value(start).shape),
+            bare,
+            before,
+            {r: tape.value(r) for r in outside},
+            frozen,
         )
 
     def walker(self, device: torch.device, dtype: torch.dtype) -> Callable[[Step, dict[Ref, Any]], None]:
@@ -53,13 +61,14 @@ class Passage:
         Constants are brought to `device` and `dtype` once.
         """
         known: dict[Ref, Any] = {r: _cast(v, device, dtype) for r, v in self.constants.items()}
+        substitutes = _SUBSTITUTES | (_FROZEN if self.frozen else {})
 
         def ready(x: Any) -> Any:
             return known.get(x, x) if isinstance(x, Ref) else _cast(x, device, dtype)
 
         def run(step: Step, values: dict[Ref, Any], args: Any, kwargs: Any) -> None:
             put = lambda v: values[v] if isinstance(v, Ref) else v  # noqa: E731
-            op = _SUBSTITUTES.get(step.op.overloadpacket, step.op)
+            op = substitutes.get(step.op.overloadpacket, step.op)
             got = op(*_map(args, put), **_map(kwargs, put))
             for n, result in enumerate(got if isinstance(got, list | tuple) else [got]):
                 values[Ref(step.index, n)] = result
@@ -143,6 +152,18 @@ def _native_batch_norm(
     return _batch_norm(x, weight, bias, mean, var, eps)
 
 
+def _frozen_layer_norm(
+    x: Tensor, shape: Any, weight: Any, bias: Any, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A layer normalisation whose length is a fixed number to derivatives; its mean is not."""
+    axes = tuple(range(-len(shape), 0))
+    mean = x.mean(axes, keepdim=True)
+    scale = (x.var(axes, correction=0, keepdim=True) + eps).rsqrt().detach()
+    found = (x - mean) * scale
+    found = found if weight is None else found * weight
+    return found if bias is None else found + bias, mean, scale
+
+
 def _convolution(
     x: Tensor,
     weight: Tensor,
@@ -188,3 +209,4 @@ _SUBSTITUTES: dict[Any, Any] = {
     aten.cudnn_batch_norm: _native_batch_norm,
     aten.miopen_batch_norm: _native_batch_norm,
 }
+_FROZEN: dict[Any, Any] = {aten.native_layer_norm: _frozen_layer_norm}

@@ -234,13 +234,6 @@ REFUSED = {  # model, the layer that must be named
         ),
         "softmax",
     ),
-    "self-attention": (
-        Model(
-            lambda s, x: s.t(x.flatten(2).transpose(1, 2)).mean(1),
-            t=nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
-        ),
-        r"layer 't.self_attn' \(MultiheadAttention",
-    ),
     "normalised between": (Model(lambda s, x: s.fc(F.normalize(x.mean((2, 3)))), fc=linear()), "operation"),
 }
 
