@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "decomposition": "exact",
+    "integrated-jacobian": "integrated_jacobians",
+    "attention-rollout": "rolled_out",
     "published-decomposition": "published",
     "grad-cam": "gradient_maps",
     "grad-cam-unnormalised": "gradient_maps",
