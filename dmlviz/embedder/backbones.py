@@ -62,9 +62,9 @@ def embedder_of_torchvision(
     None. For another embedding, give the network to `Embedder.from_module`.
 
     A vision transformer ends in its class token, the embedding that its classifier reads. That is no sum over
-    cells: local embeddings are of first order at the patch tokens before the last attention, the method
-    "integrated-jacobian" takes them along a path, and most of the score may lie in the offsets. For an exact sum,
-    give a network that returns the mean of its patch tokens to `Embedder.from_module`.
+    cells: local embeddings are integrated Jacobians at the patch tokens before the last attention, from a blank
+    picture, and most of the embedding may lie in the offset. For an exact sum, give a network that returns the mean
+    of its patch tokens to `Embedder.from_module`.
 
     Where weights are given and their classifier is one linear map of that average (densenet121, efficientnet_b0,
     mobilenet_v2, resnet18, resnet50), it is kept as `Embedder.classifier`, with as many classes as it has.

@@ -1,7 +1,7 @@
 """A place between image and embedding at which an embedding can be taken apart."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from dmlviz.embedder.as_found import evaluating, placement
 from dmlviz.embedder.embedder import Embedder
 from dmlviz.embedder.geometry import CellGeometry
 from dmlviz.embedder.geometry_arithmetic import geometry_on_tape
+from dmlviz.embedder.jacobian import JacobianHead
 from dmlviz.embedder.passage import Passage
 from dmlviz.embedder.tape import IMAGE, Ref, Tape, record
 from dmlviz.embedder.token_places import places_of_tokens
@@ -95,9 +96,9 @@ def cut_of(embedder: Embedder, layer: str | None = None, dtype: str = "float32")
             f"or give the model as model.float()"
         )
 
-    def last(feature_map: Tensor) -> Tensor:
-        found: Tensor = head(feature_map[None])[0]
-        return found
+    last: Function = lambda feature_map: head(feature_map[None])[0]  # noqa: E731
+    if isinstance(head, JacobianHead) and head.passage.frozen:  # along a path no length is held
+        last = replace(head.passage, frozen=False).function(device, precision)
 
     own = getattr(trunk, "layer", "")
     if isinstance(head, TokensHead) and layer != own:

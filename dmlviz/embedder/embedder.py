@@ -150,8 +150,8 @@ class Embedder:
 
         Transformers of patches: the mean (or maximum) of the patch tokens is exact, each token a cell where its
         patch lies; with a LayerNorm after it (timm's `fc_norm`) by `head="frozen"`. An embedding that is read from
-        a class token is no sum over cells: `head="linearised"` splits it to first order at the tokens before the
-        last attention, and the method "integrated-jacobian" along a path.
+        a class token is no sum over cells: `head="linearised"` splits it by integrated Jacobians from a blank
+        picture, at the tokens before the last attention; the method "integrated-jacobian" has other paths.
 
         Args:
             model: Any nn.Module (N, 3, H, W) -> (N, D). In whatever mode: it is run in eval mode and left as found.
@@ -189,7 +189,7 @@ class Embedder:
         Args:
             name: "resnet18", "resnet50", "densenet121", "mobilenet_v2", "mobilenet_v3_large",
                 "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vgg16", "vit_b_16" or "vit_b_32" (the last
-                two by their class token, to first order).
+                two by their class token, which is no sum over cells).
             weights: None: random weights, works offline; "DEFAULT": torchvision's best, downloaded once; or the
                 path of a state dict, .safetensors or .pth.
             input_size: (H, W), if another than the network's usual one.

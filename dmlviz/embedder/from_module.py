@@ -136,7 +136,7 @@ def _best_cut(model: nn.Module, tape: Tape, images: Tensor, mode: HeadMode) -> t
                 refusal = refusal or error
     if mode == "linearised" and tokens:
         end, normalised = before_normalisation(tape, patch_map, _feature_maps(first, images))
-        head = TokensHead(tape, patch_map, end)
+        head = TokensHead(tape, patch_map, end, first(torch.zeros_like(images[:1]))[0])
         return patch_map, first, FoldedHead(head, end, normalised, head.note)
     if mode == "linearised":
         return patch_map, first, fold(tape, patch_map, _feature_maps(first, images), "linearised")

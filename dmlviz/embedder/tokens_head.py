@@ -7,21 +7,25 @@ import torch
 from torch import Tensor
 
 from dmlviz.embedder.head_error import HeadError
-from dmlviz.embedder.jacobian import LINEARISED, JacobianHead, contracted
+from dmlviz.embedder.jacobian import JacobianHead
 from dmlviz.embedder.local_embeddings import LocalEmbeddings
 from dmlviz.embedder.passage import Passage
+from dmlviz.embedder.path_integral import integrated_products
 from dmlviz.embedder.tape import Ref, Tape
 from dmlviz.embedder.token_places import attention_after, places_of_tokens
 
 Function = Callable[[Tensor], Tensor]
+NODES = 8
 
 
 class TokensHead(JacobianHead):
     """A transformer from its patch embedding on, taken apart at tokens deeper down.
 
-    A cell's local embedding is the Jacobian at the tokens of `layer` applied to the token of that patch (first
-    order; `integrated_local_embeddings` does it along a path). The offset is the rest: what tokens that are no
-    patch (class token, registers) add, and the biases. It differs from image to image.
+    A cell's local embedding is the Jacobian applied to what the token of that patch differs by from a blank
+    picture's, integrated along the way from there (8 nodes). To first order it would be nothing: a LayerNorm before
+    attention does not see the length of a token, so the derivative along the token itself is zero. The offset is
+    the rest: the blank picture's embedding, what tokens that are no patch (class token, registers) add, and what
+    the nodes miss. It differs from image to image.
 
     Attributes:
         layer: The layer whose tokens are taken: the last one before the last attention.
@@ -29,8 +33,10 @@ class TokensHead(JacobianHead):
         grid: (h, w) of the patches.
     """
 
-    def __init__(self, tape: Tape, start: Ref, end: Ref) -> None:
+    def __init__(self, tape: Tape, start: Ref, end: Ref, blank: Tensor) -> None:
         """Take the head from a tape: `start` the patch map (1, C, h, w), `end` the embedding.
+
+        `blank` is the patch map (C, h, w) of a blank picture.
 
         Raises:
             HeadError: If no layer gives tokens of these patches that everything passes through.
@@ -53,12 +59,13 @@ class TokensHead(JacobianHead):
             for name, ref in places.items()
         }
         prefix = self._passages[self.layer][2][0] - self.grid[0] * self.grid[1]
-        self.note = f"{LINEARISED}, at the tokens of layer {self.layer!r}" + (
-            f"; what its {prefix} token{'s' if prefix > 1 else ''} without a patch add{'s' if prefix == 1 else ''} "
-            f"is in the offset"
-            if prefix
-            else ""
+        others = f"its {prefix} token{'s' if prefix > 1 else ''} without a patch" if prefix else ""
+        self.note = (
+            f"parts by integrated Jacobians with {NODES} nodes from a blank picture, at the tokens of layer "
+            f"{self.layer!r}; the offset differs from image to image and holds what the nodes miss"
+            + (f" and what {others} add{'s' if prefix == 1 else ''}" if prefix else "")
         )
+        self._blank = blank.detach().cpu().double()
         self._players: dict[Any, tuple[Function, Function]] = {}
 
     def passages(
@@ -76,7 +83,7 @@ class TokensHead(JacobianHead):
         return self._passages[layer][0]
 
     def local_embeddings(self, feature_map: Tensor) -> LocalEmbeddings:
-        """Take the embedding of one patch map (C, h, w) apart, to first order at the tokens of `layer`.
+        """Take the embedding of one patch map (C, h, w) apart, at the tokens of `layer`.
 
         Raises:
             ValueError: If a value is not finite or the shape is another than the head was built for.
@@ -86,9 +93,10 @@ class TokensHead(JacobianHead):
         before, after, shape = self.passages(self.layer, feature_map.device, feature_map.dtype)
         with torch.no_grad():
             tokens = before(feature_map).reshape(shape)
+            start = before(self._blank.to(feature_map)).reshape(shape)
             whole = after(tokens)
         numbers = torch.arange(shape[0], device=tokens.device)[:, None]
-        shares = contracted(after, tokens, tokens, numbers).detach()
+        shares = integrated_products(after, tokens, start, numbers, NODES).detach()
         cells = shares[-self.grid[0] * self.grid[1] :]
         rest = whole - cells.sum(0)
         return LocalEmbeddings(
@@ -97,4 +105,4 @@ class TokensHead(JacobianHead):
 
     def description(self) -> dict[str, Any]:
         """The settings that are not weights, as plain values."""
-        return {"pooling": "tokens", "exact": False, "layer": self.layer}
+        return {"pooling": "tokens", "exact": False, "layer": self.layer, "nodes": NODES}

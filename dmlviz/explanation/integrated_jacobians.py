@@ -167,6 +167,7 @@ def integrate_ranking(
     return [
         replace(
             held,
+            note=why.note,  # how the embedder itself takes embeddings apart is another matter
             tolerance=_tolerance(held.similarity),
             query_geometry=why.query_geometry,
             gallery_geometry=why.gallery_geometry,

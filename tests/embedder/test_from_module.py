@@ -319,7 +319,7 @@ def test_channels_last_maps_are_refused():
 
 
 def test_unknown_head_mode():
-    with pytest.raises(ValueError, match="unknown head 'guess': expected 'fold' or 'linearised'"):
+    with pytest.raises(ValueError, match="unknown head 'guess': expected 'fold', 'frozen' or 'linearised'"):
         Embedder.from_module(trunk(), FEED, head="guess")
 
 

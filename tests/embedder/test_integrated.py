@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from dmlviz.embedder import Embedder, LinearHead
-from dmlviz.embedder.integrated import gauss_legendre, integrated_local_embeddings, integrated_products
+from dmlviz.embedder.integrated import integrated_local_embeddings
 from dmlviz.embedder.jacobian import contracted
+from dmlviz.embedder.path_integral import gauss_legendre, integrated_products
 from dmlviz.images import Preprocess
 
 FEED = Preprocess.stretch(16)
@@ -160,6 +161,16 @@ def test_affine_and_homogeneous_heads_give_the_exact_parts_at_any_node(pooling, 
         np.testing.assert_allclose(one.local.vectors, parts.vectors, atol=1e-9)
         np.testing.assert_allclose(one.local.offset, parts.offset, atol=1e-9)
         assert one.missed < 1e-9
+
+
+def test_a_length_that_is_held_elsewhere_is_not_held_along_a_path():
+    model = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(6))
+    embedder = Embedder.from_module(model, FEED, head="frozen")
+    mean = integrated_local_embeddings(embedder, IMAGES[:1], reference=IMAGES[1:], nodes=24, dtype="float64")
+    assert mean[0].missed < 1e-6
+    held = embedder.local_embeddings(IMAGES[0], dtype="float64")
+    np.testing.assert_allclose(mean[0].embedding, held.embedding, atol=1e-12)
+    assert np.abs(mean[0].local.vectors - held.vectors).max() > 1e-3
 
 
 def test_both_ways_of_differentiating_agree():
