@@ -344,7 +344,7 @@ class Embedder:
         lines = [
             f"Embedder {self.name!r}: {self.input_size[0]} × {self.input_size[1]} pixels -> {h} × {w} cells -> "
             f"{self.dim} dimensions",
-            f"  head: {head}" + ("" if self.exact else " (linearised, not exact)"),
+            f"  head: {head}" + ("" if self.exact else " (not exact)"),
             f"  cells: {self.geometry or 'half-pixel centres, the geometry is not known'}",
             f"  view: {self.view_note}",
         ]
