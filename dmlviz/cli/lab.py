@@ -100,7 +100,10 @@ def _message(notebook: Path, port: int, token: str, kept: list[str]) -> str:
         "",
     ]
     if kept:
-        lines[1:1] = [f"  kept      {', '.join(kept)} as you left it; delete it to get a fresh copy"]
+        which = f"{kept[0]} as you left it; delete it"
+        if len(kept) > 1:
+            which = f"{len(kept)} notebooks as you left them; delete one"
+        lines[1:1] = [f"  kept      {which} to get a fresh copy"]
     return "\n".join(lines)
 
 

@@ -78,7 +78,7 @@ def test_a_notebook_that_is_there_is_left_alone(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == sorted(NOTEBOOKS)
     (folder / FIRST).write_text("mine")
     (folder / NOTEBOOKS[1]).unlink()
-    assert put_notebooks(folder) == [FIRST]
+    assert put_notebooks(folder) == [FIRST, *NOTEBOOKS[2:]]
     assert (folder / FIRST).read_text() == "mine"
     assert (folder / NOTEBOOKS[1]).read_bytes() == shipped(NOTEBOOKS[1]).read_bytes()
 
@@ -241,6 +241,8 @@ def test_what_jupyterlab_is_told(tmp_path):
 def test_the_message_names_what_was_kept(tmp_path):
     said = lab._message(tmp_path / "a b.ipynb", 9000, "secret", [FIRST])
     assert f"kept      {FIRST} as you left it; delete it to get a fresh copy" in said
+    said_of_all = lab._message(tmp_path / FIRST, 8888, "token", list(NOTEBOOKS))
+    assert f"kept      {len(NOTEBOOKS)} notebooks as you left them; delete one to get" in said_of_all
     assert "http://127.0.0.1:9000/lab/tree/a%20b.ipynb?token=secret" in said
 
 
