@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def decompose_ranking(
-    gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, *, offsets: Offsets = "separate"
+    gallery: "Gallery",
+    query: Any,
+    ids: Sequence[int] | np.ndarray,
+    *,
+    offsets: Offsets = "separate",
+    published: bool = False,
 ) -> list[Decomposition]:
     """Decompose the similarities of a query to several gallery images; see `decompose_similarity`.
 
@@ -29,10 +34,18 @@ def decompose_ranking(
         query: The id of a query of the gallery, or whatever else `Gallery.search` takes as a query.
         ids: (k,) ids of gallery images.
         offsets: "separate", "spread" (over the cells) or "drop"; see `with_offsets`.
+        published: Do the arithmetic of the published code instead, which drops the offsets whatever `offsets`
+            says: the same as the method "published-decomposition".
 
     Raises:
-        ValueError: If the mode of the offsets is unknown.
+        ValueError: If the mode of the offsets is unknown, or the published arithmetic does not suit the gallery.
     """
+    if published:
+        from dmlviz.explanation.published import OFFERED as as_published
+
+        if reason := as_published[0].unsuited(gallery):
+            raise ValueError(f"the published arithmetic does not suit this gallery: {reason}")
+        return as_published[0].of_ranking(gallery, query, ids)
     chosen = [int(i) for i in ids]
     query_local = gallery.query_local(query)
     kind = cast(Similarity, gallery.similarity)

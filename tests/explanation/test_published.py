@@ -216,6 +216,9 @@ def test_by_name_beside_the_exact_one():
     why = explain_ranking(gallery, 0, [1, 3], "published-decomposition")[1]
     exact = explain_ranking(gallery, 0, [3])[0]
     assert why.similarity == exact.similarity == gallery.score(0, [3])[0]
+    by_option = explain_ranking(gallery, 0, [3], published=True)[0]
+    assert by_option.method == why.method == "published-decomposition"
+    np.testing.assert_array_equal(by_option.contributions, why.contributions)
     assert abs(why.residual) > 1
     assert why.note.startswith("published arithmetic: pairs in units of the largest one")
     assert why.point_map("query", 3, 4).shape == (12, 12)
