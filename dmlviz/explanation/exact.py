@@ -41,11 +41,9 @@ def decompose_ranking(
         ValueError: If the mode of the offsets is unknown, or the published arithmetic does not suit the gallery.
     """
     if published:
-        from dmlviz.explanation.published import OFFERED as as_published
+        from dmlviz.explanation.explain import explain_ranking
 
-        if reason := as_published[0].unsuited(gallery):
-            raise ValueError(f"the published arithmetic does not suit this gallery: {reason}")
-        return as_published[0].of_ranking(gallery, query, ids)
+        return explain_ranking(gallery, query, ids, "published-decomposition")
     chosen = [int(i) for i in ids]
     query_local = gallery.query_local(query)
     kind = cast(Similarity, gallery.similarity)
