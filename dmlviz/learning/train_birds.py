@@ -1,7 +1,8 @@
 """The recipe of the shipped embedders: ``python -m dmlviz.learning.train_birds --pooling avg --out DIR``.
 
 One command, one seed, one network. Ctrl-C keeps what is done; the same command goes on from there. About 15 minutes
-on two quiet cores: one process draws, one trains. Leave OMP_WAIT_POLICY unset: "passive" made a step ten times slower.
+on two quiet cores: one process draws, one trains. Leave OMP_WAIT_POLICY unset: "passive" made a step ten times
+slower.
 """
 
 from __future__ import annotations
