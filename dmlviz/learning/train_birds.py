@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import pickle
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling, fold_batch_norms, images_to_input
 from dmlviz.learning.bird_batches import BirdBatches
 from dmlviz.learning.bird_export import export_birds, rounded
+from dmlviz.learning.checkpoint import read_checkpoint_of, step_through, write_checkpoint
 from dmlviz.learning.multi_similarity import multi_similarity_loss
 
 SAVE_EVERY: Final = 100
@@ -153,27 +151,9 @@ def train_birds_embedder(
     run = _Run(recipe, folder / f"birds_{recipe.pooling}.checkpoint")
     run.resume()
     stop = recipe.all_steps if until is None else min(until, recipe.all_steps)
-    bar = tqdm(
-        total=recipe.all_steps, initial=run.step, desc=f"birds, {recipe.pooling}", disable=not progress
-    )
-    try:
-        for batch in run.drawn(stop, workers):
-            loss = run.advance(batch)
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if run.step % SAVE_EVERY == 0:
-                run.save()
-    except KeyboardInterrupt:
-        run.save()
-        print(
-            f"Stopped after {run.step} of {recipe.all_steps} steps; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        raise
-    finally:
-        bar.close()
-    if run.step < recipe.all_steps:
-        run.save()
+    shown = ({"loss": f"{run.advance(batch):.3f}"} for batch in run.drawn(stop, workers))
+    name = f"birds, {recipe.pooling}"
+    if not step_through(run, shown, recipe.all_steps, name, every=SAVE_EVERY, progress=progress):
         return None
     path = export_birds(
         run.net,
@@ -281,25 +261,13 @@ class _Run:
             "losses": self.losses,
             "seconds": self.seconds,
         }
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.path)
+        write_checkpoint(self.path, state)
 
     def resume(self) -> None:
         """Go on from the checkpoint where there is one."""
-        if not self.path.exists():
+        state = read_checkpoint_of(self.path, asdict(self.recipe))
+        if state is None:
             return
-        try:
-            state: dict[str, Any] = torch.load(self.path, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(
-                f"{self.path} is not a whole checkpoint ({type(error).__name__}). Delete it to start afresh."
-            ) from error
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(
-                f"{self.path} is the checkpoint of another recipe ({state['recipe']}). Give the same options to go "
-                "on with it, another folder to start afresh, or delete it."
-            )
         if len(state["losses"]) > self.recipe.steps:
             self._begin_polish()
         self.net.load_state_dict(state["net"])

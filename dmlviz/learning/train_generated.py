@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,11 +23,11 @@ import numpy as np
 import PIL
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dmlviz.embedder.birdnet import POOLINGS, images_to_input
 from dmlviz.embedder.smallnet import WIDTHS, SmallNet, fold_small, rounded_small, write_small
 from dmlviz.learning.bird_export import loss_curve
+from dmlviz.learning.checkpoint import step_through
 from dmlviz.learning.discriminant import discriminant_map
 from dmlviz.learning.multi_similarity import multi_similarity_loss
 from dmlviz.learning.people_batches import SUBJECTS, What, batches_of, many_of
@@ -118,25 +117,8 @@ def train_people_embedder(
     run = _PeopleRun(recipe, folder / f"{recipe.what}.checkpoint")
     run.resume()
     stop = recipe.all_steps if until is None else min(until, recipe.all_steps)
-    bar = tqdm(total=recipe.all_steps, initial=run.step, desc=recipe.what, disable=not progress)
-    try:
-        for batch in run.drawn(stop, workers):
-            loss = run.advance(batch)
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if run.step % SAVE_EVERY == 0:
-                run.save()
-    except KeyboardInterrupt:
-        run.save()
-        print(
-            f"Stopped after {run.step} of {recipe.all_steps} steps; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        raise
-    finally:
-        bar.close()
-    if run.step < recipe.all_steps:
-        run.save()
+    shown = ({"loss": f"{run.advance(batch):.3f}"} for batch in run.drawn(stop, workers))
+    if not step_through(run, shown, recipe.all_steps, recipe.what, every=SAVE_EVERY, progress=progress):
         return None
     path = _export(run, recipe, folder, HELD_OUT[recipe.what] if held_out is None else held_out)
     with suppress(FileNotFoundError):

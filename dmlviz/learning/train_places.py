@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import pickle
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +21,6 @@ import numpy as np
 import PIL
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dmlviz.embedder.birdnet import images_to_input
 from dmlviz.embedder.smallnet import (
@@ -35,6 +32,7 @@ from dmlviz.embedder.smallnet import (
 )
 from dmlviz.images.place_gallery import Places, places
 from dmlviz.learning.bird_export import loss_curve
+from dmlviz.learning.checkpoint import read_checkpoint_of, step_through, write_checkpoint
 from dmlviz.learning.in_batch_softmax import in_batch_softmax_loss
 from dmlviz.learning.place_batches import PlaceBatches
 from dmlviz.learning.place_measures import embedder_of, measure_hover, measure_places
@@ -76,25 +74,8 @@ def train_places_embedders(
     run = _Run(recipe, folder / "places.checkpoint")
     run.resume()
     stop = recipe.steps if until is None else min(until, recipe.steps)
-    bar = tqdm(total=recipe.steps, initial=run.step, desc="places", disable=not progress)
-    try:
-        while run.step < stop:
-            loss = run.advance()
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if run.step % SAVE_EVERY == 0:
-                run.save()
-    except KeyboardInterrupt:
-        run.save()
-        print(
-            f"Stopped after {run.step} of {recipe.steps} steps; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        raise
-    finally:
-        bar.close()
-    if run.step < recipe.steps:
-        run.save()
+    shown = ({"loss": f"{run.advance():.3f}"} for _ in range(run.step, stop))
+    if not step_through(run, shown, recipe.steps, "places", every=SAVE_EVERY, progress=progress):
         return None
     paths = _export(run, folder, HELD_OUT if held_out is None else held_out)
     with suppress(FileNotFoundError):
@@ -149,25 +130,13 @@ class _Run:
             "losses": self.losses,
             "seconds": self.seconds,
         }
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.path)
+        write_checkpoint(self.path, state)
 
     def resume(self) -> None:
         """Go on from the checkpoint where there is one."""
-        if not self.path.exists():
+        state = read_checkpoint_of(self.path, asdict(self.recipe))
+        if state is None:
             return
-        try:
-            state: dict[str, Any] = torch.load(self.path, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(
-                f"{self.path} is not a whole checkpoint ({type(error).__name__}). Delete it to start afresh."
-            ) from error
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(
-                f"{self.path} is the checkpoint of another recipe ({state['recipe']}). Give the same options to go "
-                "on with it, another folder to start afresh, or delete it."
-            )
         self.nets.load_state_dict(state["nets"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.losses = state["losses"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dmlviz.embedder import Embedder
 from dmlviz.embedder.as_found import evaluating
 from dmlviz.embedder.xcos import FEATURES, XCos
 from dmlviz.embedder.xcos_file import trunk_sha256, write_xcos
+from dmlviz.learning.checkpoint import read_checkpoint, step_through, write_checkpoint
 from dmlviz.learning.xcos_loss import CLASSIFIERS, Classifier, pair_cosines, pairs_of, xcos_losses
 
 Batches = Callable[[int], tuple[Any, np.ndarray]]
@@ -114,32 +113,17 @@ def train_xcos_head(
     run = _Run(embedder, batches, classes, recipe, about or {}, folder / f"{name}.checkpoint")
     run.resume()
     stop = recipe.steps if until is None else min(until, recipe.steps)
-    bar = tqdm(total=recipe.steps, initial=run.step, desc=name, disable=not progress)
-    try:
-        while run.step < stop:
-            classification, agreement = run.advance()
-            bar.update()
-            bar.set_postfix(
-                classification=f"{classification:.2f}", agreement=f"{agreement:.4f}", refresh=False
-            )
-            if run.step % SAVE_EVERY == 0:
-                run.save()
-    except KeyboardInterrupt:
-        run.save()
-        print(
-            f"Stopped after {run.step} of {recipe.steps} steps; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        raise
-    finally:
-        bar.close()
-    if run.step < recipe.steps:
-        run.save()
+    shown = (_told(*run.advance()) for _ in range(run.step, stop))
+    if not step_through(run, shown, recipe.steps, name, every=SAVE_EVERY, progress=progress):
         return None
     path = write_xcos(run.module.eval(), folder / f"{name}.safetensors", embedder, run.told())
     with suppress(FileNotFoundError):
         run.path.unlink()
     return path
+
+
+def _told(classification: float, agreement: float) -> dict[str, str]:
+    return {"classification": f"{classification:.2f}", "agreement": f"{agreement:.4f}"}
 
 
 class _Run:
@@ -250,21 +234,14 @@ class _Run:
             "seconds": self.seconds,
             "images_seen": self.images_seen,
         }
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.path)
+        write_checkpoint(self.path, state)
 
     def resume(self) -> None:
         """Go on from the checkpoint where there is one."""
-        if not self.path.exists():
+        state = read_checkpoint(self.path, "is_of")
+        if state is None:
             return
-        try:
-            state: dict[str, Any] = torch.load(self.path, weights_only=True)
-            others = [what for what, value in self.is_of.items() if state["is_of"][what] != value]
-        except Exception as error:  # whatever lies there; torch raises many things over broken bytes
-            raise ValueError(
-                f"{self.path} is not a whole checkpoint ({type(error).__name__}). Delete it to start afresh."
-            ) from error
+        others = [what for what, value in self.is_of.items() if state["is_of"].get(what) != value]
         if others:
             raise ValueError(
                 f"{self.path} is the checkpoint of another run (another {', '.join(others)}). Give the same options "
