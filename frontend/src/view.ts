@@ -2,14 +2,15 @@
 
 import { sentence } from "./caption";
 import { Controls } from "./controls";
-import { h, onceAFrame, setText } from "./dom";
+import { h, onceAFrame } from "./dom";
 import { Help } from "./help";
 import { onKeys } from "./keys";
-import { cellOfPixel, nearestCell, pixelOfCell } from "./maps";
 import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme } from "./model";
 import type { PanelEvents } from "./panel";
+import { Patience } from "./patience";
 import { Picker } from "./picker";
 import { loadPlotly } from "./plotly";
+import { nextPoint, pinAfter } from "./pointer";
 import { Queries } from "./queries";
 import { placeFor, Row } from "./row";
 import { thumbnail, type Point, type State } from "./scene";
@@ -19,8 +20,6 @@ import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
 import { Wishes } from "./wishes";
-
-const PATIENCE = 15_000; // milliseconds until the page says that the kernel does not answer
 
 export class View {
   readonly root: HTMLElement;
@@ -33,13 +32,12 @@ export class View {
   private readonly help: Help;
   private readonly wishes: Wishes;
   private readonly bench = h("div", { class: "bench" });
-  private readonly error = h("div", { class: "error", role: "alert", hidden: true });
+  private readonly patience: Patience;
   private screen: Screen | null = null;
   private theme: Theme = "light";
   private hover: (Point & { stamp: number; at: number }) | null = null;
   private resting: Point | null = null;
   private hovered = false;
-  private waiting = 0;
   private saving = false;
   private beside: string | null = null; // the method last compared with
   private readonly soon: () => void;
@@ -47,6 +45,7 @@ export class View {
   constructor(private readonly model: Model, el: HTMLElement, private readonly signal: AbortSignal) {
     const gallery: GalleryMeta = model.get("_gallery");
     this.methods = gallery.methods;
+    this.patience = new Patience(() => this.root, signal);
     this.queries = new Queries(gallery);
     this.queries.learn(model.get("_audit"));
     this.soon = onceAFrame(() => this.draw(), signal);
@@ -89,7 +88,7 @@ export class View {
       "div",
       { class: "dmlviz", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true", tabindex: -1, role: "region", "aria-label": "Similarity explorer" },
       h("style", { text: style }),
-      h("div", { class: "sheet" }, this.picker.element, this.error, this.bench, this.controls.element, this.help.element, this.rows[0].readout.live),
+      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, this.rows[0].readout.live),
     );
     el.append(this.root);
     this.listen();
@@ -158,8 +157,8 @@ export class View {
     old?.close();
     this.strip.show(this.screen);
     this.picker.show(meta.query);
-    this.arrived();
-    this.say("");
+    this.patience.arrived();
+    this.patience.say("");
     this.receiveMore();
     this.soon();
   }
@@ -257,36 +256,17 @@ export class View {
 
   private goTo(id: number): void {
     if (id === this.screen?.meta.query || !this.queries.has(id)) return;
-    clearTimeout(this.waiting);
     this.wait();
     this.put({ query: id });
   }
 
-  /** Dim the old screen until the new one comes, and say so if none does. */
   private wait(): void {
-    this.arrived();
-    const { signal } = this;
-    this.waiting = window.setTimeout(() => {
-      this.root.classList.add("waiting");
-      this.waiting = window.setTimeout(() => {
-        if (signal.aborted) return;
-        this.arrived();
-        const busy = this.methods.find(({ name }) => name === this.wishes.busy);
-        this.say(busy
-          ? `${sentence(busy.title)} is still at work on the pair before; the answer comes after it.`
-          : "No answer from the kernel yet: it is busy, or gone. What is on the screen still holds for its query.");
-      }, PATIENCE);
-    }, 120);
-  }
-
-  private arrived(): void {
-    clearTimeout(this.waiting);
-    this.root.classList.remove("waiting");
-  }
-
-  private say(text: string): void {
-    this.error.hidden = text === "";
-    setText(this.error, text);
+    this.patience.wait(() => {
+      const busy = this.methods.find(({ name }) => name === this.wishes.busy);
+      return busy
+        ? `${sentence(busy.title)} is still at work on the pair before; the answer comes after it.`
+        : "No answer from the kernel yet: it is busy, or gone. What is on the screen still holds for its query.";
+    });
   }
 
   private hoverAt(point: Point, stamp: number, at: number): void {
@@ -307,32 +287,24 @@ export class View {
 
   private pin(side: Side, row: number, col: number): void {
     const state = this.state();
-    if (!state) return;
-    const tidy = (value: number) => Math.round(10 * value) / 10;
-    const place = placeFor(state, side);
-    const cell = (r: number, c: number) => nearestCell(place, cellOfPixel(place, r, c)).join();
-    const again = state.pin && state.pin[0] === side && cell(state.pin[1], state.pin[2]) === cell(row, col);
-    this.put({ pin: again ? null : [side, tidy(row), tidy(col)] });
+    if (state) this.put({ pin: pinAfter(state.pin, placeFor(state, side), side, row, col) });
+  }
+
+  /** The point on a side that the keyboard goes on from. */
+  private pointOn(side: Side): Point | null {
+    return [this.hover, this.resting].find((point) => point?.side === side) ?? null;
   }
 
   private pinHere(side: Side): void {
-    const at = this.hover?.side === side ? this.hover : this.resting?.side === side ? this.resting : null;
+    const at = this.pointOn(side);
     if (at) this.pin(side, at.row, at.col);
   }
 
   private step(side: Side, down: number, across: number, at: number): void {
     const state = this.state(this.chosen()[at]);
     if (!state) return;
-    const place = placeFor(state, side);
-    const from = this.hover?.side === side ? this.hover : this.resting?.side === side ? this.resting : null;
-    let cell: [number, number] = [Math.floor(place.grid[0] / 2), Math.floor(place.grid[1] / 2)];
-    if (from) {
-      cell = nearestCell(place, cellOfPixel(place, from.row, from.col));
-      cell = [Math.min(place.grid[0] - 1, Math.max(0, cell[0] + down)), Math.min(place.grid[1] - 1, Math.max(0, cell[1] + across))];
-    }
-    const [row, col] = pixelOfCell(place, ...cell);
-    const inside = (value: number, size: number) => Math.min(size - 0.5, Math.max(-0.5, value));
-    this.hoverAt({ side, row: inside(row, place.view[0]), col: inside(col, place.view[1]) }, performance.now(), at);
+    const [row, col] = nextPoint(placeFor(state, side), this.pointOn(side), down, across);
+    this.hoverAt({ side, row, col }, performance.now(), at);
   }
 
   /** Explain by this method; the one that stands beside it changes places with it. */
@@ -401,7 +373,6 @@ export class View {
     for (const [name, action] of heard) model.on(name, action);
     signal.addEventListener("abort", () => {
       for (const [name, action] of heard) model.off(name, action);
-      clearTimeout(this.waiting);
       this.screen?.close();
       root.remove();
     });
@@ -430,9 +401,9 @@ export class View {
   }
 
   private complain(): void {
-    this.say(this.model.get("_error")?.text ?? "");
+    this.patience.say(this.model.get("_error")?.text ?? "");
     this.saving = false;
-    this.arrived();
+    this.patience.arrived();
     this.soon();
   }
 
