@@ -62,8 +62,11 @@ class _BirdReader:
 
     birds: tuple[Bird, ...]
     size: int
+    pictures: np.ndarray | None = None
 
     def __call__(self, i: int) -> np.ndarray:
+        if self.pictures is not None:
+            return self.pictures[i].copy()
         return draw_scene(self.birds[i].scene, self.size).image
 
     def stamp(self, i: int) -> str:
@@ -80,16 +83,17 @@ class BirdSet(ImageSet):
     Args:
         birds: The birds, in the order of the ids.
         size: Height and width of every image in pixels.
+        pictures: (N, H, W, 3) uint8, the birds as drawn already; by default each is drawn when asked for.
     """
 
     parts: Final = PARTS
     """The five parts in which species differ, in the order of their ids."""
 
-    def __init__(self, birds: Sequence[Bird], size: int = 96) -> None:
+    def __init__(self, birds: Sequence[Bird], size: int = 96, pictures: np.ndarray | None = None) -> None:
         self._birds = tuple(birds)
         self.size = size
         super().__init__(
-            _BirdReader(self._birds, size),
+            _BirdReader(self._birds, size, pictures),
             [bird.name for bird in self._birds],
             [bird.label for bird in self._birds],
         )
@@ -110,6 +114,10 @@ class BirdSet(ImageSet):
     def subset(self, ids: Sequence[int] | np.ndarray) -> BirdSet:
         """Return the chosen birds as a set of their own, renumbered 0, 1, ... in the order given."""
         return BirdSet([self._birds[i] for i in self.check_ids(ids)], self.size)
+
+    def drawn(self, pictures: np.ndarray) -> BirdSet:
+        """Return the same set with its pictures in memory, (N, H, W, 3) uint8 as this set draws them."""
+        return BirdSet(self._birds, self.size, pictures)
 
     def scene(self, i: int) -> Scene:
         """Return what image i is drawn from."""

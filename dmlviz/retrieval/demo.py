@@ -28,7 +28,11 @@ def demo_gallery(pooling: Literal["avg", "max"] = "avg") -> Gallery:
         >>> len(gallery), len(gallery.search(0, k=5))
         (960, 5)
     """
-    from dmlviz.embedder import birds_embedder
-    from dmlviz.images import birds
+    from dmlviz.images.drawn_elsewhere import birds_drawn_elsewhere
 
-    return Gallery.build(birds(), birds_embedder(pooling), progress=False)
+    drawn = (
+        birds_drawn_elsewhere()
+    )  # begun before torch is imported, which takes longer than to draw the birds
+    from dmlviz.embedder import birds_embedder
+
+    return Gallery.build(drawn(), birds_embedder(pooling), progress=False)
