@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 import dmlviz as dv
 from dmlviz.embedder import BirdNet, birds_embedder
-from dmlviz.faithfulness import Rate, completeness, margin_pointing, part_transfer
+from dmlviz.faithfulness import Estimate, completeness, margin_pointing, part_transfer
 
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 GALLERIES = {
@@ -38,7 +38,7 @@ def untrained(pooling: str, seed: int = 0) -> dv.Embedder:
     return dv.Embedder.from_module(network, preprocess=trained.preprocess, input_size=trained.input_size)
 
 
-def cell(rate: Rate) -> str:
+def cell(rate: Estimate) -> str:
     low, high = rate.interval()
     return f"{rate.value:.3f} [{low:.3f}, {high:.3f}]"
 
@@ -48,7 +48,7 @@ def table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def recall_rates(gallery: dv.Gallery) -> dict[str, Rate]:
+def recall_rates(gallery: dv.Gallery) -> dict[str, Estimate]:
     """recall@k with its trials, and below each the chance of a random order, known exactly."""
     asked = gallery.per_query()
     asked = asked[asked["evaluated"]]
@@ -59,8 +59,8 @@ def recall_rates(gallery: dv.Gallery) -> dict[str, Rate]:
         hits = asked["first_hit_rank"].to_numpy() <= k
         others = len(gallery) - 1
         chance = np.array([1 - comb(others - r, k) / comb(others, k) for r in counts])
-        rates[f"recall@{k}"] = Rate(f"recall@{k}", hits, species)
-        rates[f"recall@{k} by chance"] = Rate(f"recall@{k} by chance", chance, species)
+        rates[f"recall@{k}"] = Estimate(f"recall@{k}", hits, species)
+        rates[f"recall@{k} by chance"] = Estimate(f"recall@{k} by chance", chance, species)
     return rates
 
 
@@ -71,8 +71,14 @@ def measure(birds: dv.ImageSet, embedder: dv.Embedder) -> dict:
         "sibling": margin_pointing(gallery, birds, "sibling"),
         "swapped": margin_pointing(gallery, birds, "swapped"),
         "transfer": part_transfer(gallery, birds),
-        "completeness": completeness(gallery, range(0, len(birds), 4)),
+        "completeness": _largest_residual(gallery, birds),
     }
+
+
+def _largest_residual(gallery: dv.Gallery, birds: dv.ImageSet) -> float:
+    """Over every fourth image as a query, with each of its top 10."""
+    asked = [(q, int(g)) for q in range(0, len(birds), 4) for g in gallery.search(q, k=10).ids]
+    return float(completeness(gallery, pairs=asked, progress=False).headline.values.max())
 
 
 def section(name: str, found: dict[str, dict]) -> str:
@@ -88,7 +94,7 @@ def section(name: str, found: dict[str, dict]) -> str:
         rows = [
             (measure_name, *(cell(of[key][measure_name]) for of in found.values())) for measure_name in names
         ]
-        trials = ", ".join(f"{len(next(iter(of[key].values())).hits)}" for of in found.values())
+        trials = ", ".join(f"{len(next(iter(of[key].values())).values)}" for of in found.values())
         parts.append(f"### {title}\n\n{table(rows, head)}\n\nTrials: {trials}.")
     rows = [("largest residual", *(f"{of['completeness']:.1e}" for of in found.values()))]
     queries = "every fourth image as a query, its top 10"
@@ -135,13 +141,13 @@ def measured(job: tuple[int, str]) -> dict:
 def pooled(of: list[dict]) -> dict:
     """Put the trials of several galleries together; their species stay apart."""
 
-    def together(rates: list[Rate]) -> Rate:
+    def together(rates: list[Estimate]) -> Estimate:
         clusters, taken = [], 0
         for rate in rates:
             clusters.append(np.asarray(rate.clusters) + taken)
             taken = int(clusters[-1].max()) + 1
-        hits = np.concatenate([np.asarray(rate.hits, np.float64) for rate in rates])
-        return Rate(rates[0].name, hits, np.concatenate(clusters))
+        hits = np.concatenate([np.asarray(rate.values, np.float64) for rate in rates])
+        return Estimate(rates[0].name, hits, np.concatenate(clusters))
 
     found: dict = {"completeness": max(each["completeness"] for each in of)}
     for key in ("recall", "sibling", "swapped", "transfer"):

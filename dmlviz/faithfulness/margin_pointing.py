@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from dmlviz.faithfulness.part_masks import cell_pixels, dilated, peak_inside
-from dmlviz.faithfulness.rates import Rate
+from dmlviz.faithfulness.estimate import Estimate
+from dmlviz.faithfulness.map_pixels import cell_pixels, dilated, peak_share
 
 if TYPE_CHECKING:
     from dmlviz.images import BirdSet
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def margin_pointing(
     gallery: "Gallery", birds: "BirdSet", against: Literal["sibling", "swapped"] = "sibling", seed: int = 0
-) -> dict[str, Rate]:
+) -> dict[str, Estimate]:
     """Ask of each bird "why the right one and not the other?", where the other differs in one known part.
 
     The right one is the query's best-ranked image g of its own species. The other, n, is the best-ranked image
@@ -55,12 +55,12 @@ def margin_pointing(
         pixels = cell_pixels(local.grid, mask.shape, gallery.embedder.geometry)
         overall = local.vectors @ _unit(gallery.embeddings[right], gallery.similarity)
         lead = overall - local.vectors @ _unit(other, gallery.similarity)
-        hits["margin map"].append(peak_inside(lead, mask, pixels))
-        hits["overall map"].append(peak_inside(overall, mask, pixels))
+        hits["margin map"].append(peak_share(lead, mask, pixels))
+        hits["overall map"].append(peak_share(overall, mask, pixels))
         hits["centre"].append(bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]))
         hits["uniform"].append(float(mask.mean()))
         clusters.append(species[query])
-    return {name: Rate(name, np.asarray(hits[name], np.float64), np.asarray(clusters)) for name in names}
+    return {name: Estimate(name, np.asarray(hits[name], np.float64), np.asarray(clusters)) for name in names}
 
 
 Trial = tuple[

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmlviz.explanation import explain
-from dmlviz.faithfulness.part_masks import cell_pixels, cell_with_most, dilated, peak_inside
-from dmlviz.faithfulness.rates import Rate
+from dmlviz.faithfulness.estimate import Estimate
+from dmlviz.faithfulness.map_pixels import cell_pixels, cell_with_most, dilated, peak_share
 
 if TYPE_CHECKING:
     from dmlviz.images import BirdSet
     from dmlviz.retrieval import Gallery
 
 
-def part_transfer(gallery: "Gallery", birds: "BirdSet") -> dict[str, Rate]:
+def part_transfer(gallery: "Gallery", birds: "BirdSet") -> dict[str, Estimate]:
     """Point at each part of each bird and look where the best match of its own species lights up.
 
     For each query and its best-ranked image of the same species, and each part visible in both: the point is the
@@ -51,18 +51,18 @@ def part_transfer(gallery: "Gallery", birds: "BirdSet") -> dict[str, Rate]:
             pixels = cell_pixels(why.grid("query"), here.shape, why.query_geometry)
             row, col = cell_with_most(here, pixels)
             same_row, same_col = pixels[row, col]
-            hits["contribution"].append(peak_inside(why.point_map("query", row, col), there, pixels))
-            hits["likeness"].append(peak_inside(why.likeness_map("query", row, col), there, pixels))
-            hits["overall map"].append(peak_inside(overall, there, pixels))
+            hits["contribution"].append(peak_share(why.point_map("query", row, col), there, pixels))
+            hits["likeness"].append(peak_share(why.likeness_map("query", row, col), there, pixels))
+            hits["overall map"].append(peak_share(overall, there, pixels))
             hits["same position"].append(bool(there[same_row, same_col]))
             hits["centre"].append(bool(there[there.shape[0] // 2, there.shape[1] // 2]))
             hits["uniform"].append(float(there.mean()))
             parts.append(part)
             clusters.append(species[query])
     cluster = np.asarray(clusters)
-    rates = {name: Rate(name, np.asarray(of, np.float64), cluster) for name, of in hits.items()}
+    rates = {name: Estimate(name, np.asarray(of, np.float64), cluster) for name, of in hits.items()}
     for part in birds.parts:
         chosen = np.asarray([p == part for p in parts], dtype=bool)
         name = f"contribution: {part}"
-        rates[name] = Rate(name, rates["contribution"].hits[chosen], cluster[chosen])
+        rates[name] = Estimate(name, rates["contribution"].values[chosen], cluster[chosen])
     return rates

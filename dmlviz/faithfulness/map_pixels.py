@@ -1,4 +1,4 @@
-"""Reading a peak against a part's mask."""
+"""A map of cells read in the pixels of its view, through the geometry of the cells."""
 
 import numpy as np
 
@@ -50,19 +50,58 @@ def cell_pixels(
     return np.stack(np.meshgrid(rows, cols, indexing="ij"), -1).astype(np.int64)
 
 
-def peak_inside(values: np.ndarray, mask: np.ndarray, pixels: np.ndarray) -> bool:
+def peak_share(values: np.ndarray, mask: np.ndarray, pixels: np.ndarray) -> float:
     """Whether the map's highest cell has its centre inside the mask.
 
+    Bilinear enlargement has its maximum at a cell's centre, so cells suffice.
+
     Args:
-        values: (h, w) map; bilinear enlargement has its maximum at a cell's centre, so cells suffice.
+        values: (h, w) map, finite.
         mask: (H, W) bool.
         pixels: (h, w, 2) from `cell_pixels`.
 
     Returns:
-        True or False.
+        1 or 0; where several cells are equally high the share of them inside, so that a map that says nothing gets
+        what chance gives. NaN where the map is not finite.
     """
-    row, col = pixels.reshape(-1, 2)[int(np.argmax(values))]
-    return bool(mask[row, col])
+    if not np.isfinite(values).all():
+        return float("nan")
+    rows, cols = pixels[values == values.max()].T
+    return float(mask[rows, cols].mean())
+
+
+def enlarged(values: np.ndarray, view_size: tuple[int, int], geometry: CellGeometry | None) -> np.ndarray:
+    """A map in the pixels of its view: bilinear between the centres of its cells, the edge repeated beyond them.
+
+    Args:
+        values: (h, w) map, any float.
+        view_size: (H, W).
+        geometry: Of the trunk; None for the half-pixel rule.
+
+    Returns:
+        (H, W) float64.
+
+    Examples:
+        >>> import numpy as np
+        >>> enlarged(np.array([[0.0, 1.0]]), (1, 4), None).tolist()
+        [[0.0, 0.25, 0.75, 1.0]]
+    """
+    h, w = values.shape
+    placed = geometry or half_pixel(view_size, (h, w))
+    rows, cols = placed.cell_of_pixel(np.arange(view_size[0]), np.arange(view_size[1]))
+    down, across = (_weights(np.asarray(at, np.float64), n) for at, n in ((rows, h), (cols, w)))
+    return np.asarray(down @ values.astype(np.float64) @ across.T)
+
+
+def _weights(at: np.ndarray, n: int) -> np.ndarray:
+    """(len(at), n): how much each of n cells counts at each place, in cells."""
+    at = np.clip(at, 0, n - 1)
+    low = np.minimum(at.astype(np.int64), max(n - 2, 0))
+    weights = np.zeros((len(at), n))
+    here = np.arange(len(at))
+    weights[here, low] = 1 - (at - low)
+    weights[here, np.minimum(low + 1, n - 1)] += at - low
+    return weights
 
 
 def cell_with_most(mask: np.ndarray, pixels: np.ndarray) -> tuple[int, int]:

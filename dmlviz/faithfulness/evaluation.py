@@ -1,0 +1,227 @@
+"""What an evaluator finds about a method, with its baselines beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from dmlviz.faithfulness.estimate import Estimate
+from dmlviz.faithfulness.explained import Explained, as_explained
+from dmlviz.faithfulness.pairs import Pairs, as_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dmlviz.faithfulness.truth import Truth
+    from dmlviz.retrieval import Gallery
+
+Better = Literal["higher", "lower"]
+Need = Literal["parts", "boxes", "kin", "redrawing", "pairs of cells", "linear", "a network"]
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """What an evaluator asks, and how its figures are to be read.
+
+    Attributes:
+        name: What `compare` calls it, such as "margin-pointing".
+        title: What people call it.
+        question: The question it answers, one sentence in plain words.
+        figures: Names of its figures, the headline first.
+        better: "higher" or "lower": which headline is the better map.
+        baselines: Names of the baselines that stand beside it.
+        needs: What it needs to be known of the pictures, or of the method's maps; see `Need`.
+        caution: What it does not tell; "" where there is nothing to say.
+        headline: Whether it tells methods apart where the truth is known, so that it may be quoted.
+        source: Paper and equation, and what differs from them.
+    """
+
+    name: str
+    title: str
+    question: str
+    figures: tuple[str, ...]
+    better: Better
+    baselines: tuple[str, ...]
+    needs: tuple[Need, ...] = ()
+    caution: str = ""
+    headline: bool = False
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.figures:
+            raise ValueError("an evaluator has at least one figure")
+
+    def inapplicable(self, truth: "Truth", explained: Explained | None = None) -> str:
+        """Why it cannot be asked of this gallery, or of this method; "" where it can."""
+        known = truth.query
+        lacking = {
+            "parts": "" if known.parts else "no parts of the pictures are known",
+            "boxes": "" if known.has_boxes else "no boxes round what the pictures show are known",
+            "kin": "" if known.knows_kin else "it is not known in which parts two pictures differ",
+            "redrawing": "" if known.can_redraw else "the pictures cannot be drawn again with another part",
+        }
+        if explained is not None:
+            method = explained.method
+            lacking |= {
+                "pairs of cells": ""
+                if method.pairwise
+                else "the method has no contributions of pairs of cells",
+                "linear": "" if method.linear else "maps of this method may not be subtracted",
+                "a network": "its maps read no network" if explained.is_baseline else "",
+            }
+        return next((lacking[need] for need in self.needs if lacking.get(need)), "")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one evaluator found about one method.
+
+    Attributes:
+        evaluator: What was asked.
+        method: The method's name.
+        figures: Estimates by name, the headline first.
+        baselines: For each baseline its estimates by the same names.
+        pairs: Which pairs were asked about.
+        milliseconds: What one pair cost on average, without the explanation itself.
+        explain_milliseconds: What one explanation cost on average.
+    """
+
+    evaluator: Evaluator
+    method: str
+    figures: Mapping[str, Estimate]
+    baselines: Mapping[str, Mapping[str, Estimate]]
+    pairs: Pairs
+    milliseconds: float = float("nan")
+    explain_milliseconds: float = float("nan")
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> Estimate:
+        """The first figure."""
+        return self.figures[self.evaluator.figures[0]]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per figure of the method and of each baseline.
+
+        Columns: evaluator, figure, method, kind ("method" or "baseline"), value, low, high (95 % interval of a
+        bootstrap over labels), trials, left_out, better, milliseconds (of the evaluator, per pair).
+        """
+        import pandas as pd
+
+        rows = [
+            (
+                self.evaluator.name,
+                name,
+                by,
+                kind,
+                e.value,
+                *e.interval(),
+                e.trials,
+                e.left_out,
+                self.evaluator.better,
+                self.milliseconds,
+            )
+            for by, kind, found in (
+                (self.method, "method", self.figures),
+                *((b, "baseline", found) for b, found in self.baselines.items()),
+            )
+            for name, e in found.items()
+        ]
+        columns = [
+            "evaluator",
+            "figure",
+            "method",
+            "kind",
+            "value",
+            "low",
+            "high",
+            "trials",
+            "left_out",
+            "better",
+        ]
+        return pd.DataFrame(rows, columns=[*columns, "milliseconds"])
+
+    def __repr__(self) -> str:
+        low, high = self.headline.interval()
+        lines = [
+            f"Evaluation({self.method}: {self.evaluator.title}, {self.headline.name} {self.headline.value:.3f} "
+            f"[{low:.3f}, {high:.3f}], {self.evaluator.better} is better, n = {self.headline.trials})"
+        ]
+        lines += [
+            f"  {name}: {found[self.headline.name].value:.3f}"
+            for name, found in self.baselines.items()
+            if self.headline.name in found
+        ]
+        return "\n".join(lines + ([f"  caution: {self.evaluator.caution}"] if self.evaluator.caution else []))
+
+
+Measured = Mapping[str, Sequence[float] | np.ndarray]
+Measure = Callable[[Explained, Pairs, Callable[[], object]], Measured | tuple[Measured, np.ndarray]]
+
+
+def evaluate(
+    evaluator: Evaluator,
+    measure: Measure,
+    gallery: "Gallery",
+    method: "str | Explained",
+    pairs: "int | Pairs | Sequence[tuple[int, int]]",
+    truth: "Truth",
+    baselines: Sequence[str] | None,
+    seed: int,
+    progress: bool,
+    **options: Any,
+) -> Evaluation:
+    """Ask an evaluator about a method and of its baselines.
+
+    Args:
+        evaluator: What is asked.
+        measure: (explained, pairs, step) -> values by figure, one per pair, or (values, clusters) where there are
+            more trials than pairs; NaN where a trial says nothing. Calls `step` once per pair.
+        gallery: The gallery.
+        method: A method's name, or explanations that are there already.
+        pairs: Which pairs; a number chooses so many by the usual rule.
+        truth: What is known of the pictures.
+        baselines: Names of baselines to ask as well; None for those of the evaluator.
+        seed: Of the choice of pairs.
+        progress: Whether to show a progress bar.
+        **options: What was asked for beside; kept with the result.
+
+    Raises:
+        ValueError: If the evaluator cannot be asked of this gallery or method; the reason is said.
+    """
+    import time
+
+    explained = as_explained(gallery, method)
+    if reason := evaluator.inapplicable(truth, explained):
+        raise ValueError(
+            f"the evaluator {evaluator.name!r} cannot be asked of {explained.name!r} here: {reason}"
+        )
+    chosen = as_pairs(gallery, pairs, seed)
+    beside = [Explained(gallery, name) for name in (evaluator.baselines if baselines is None else baselines)]
+    beside = [e for e in beside if not e.unsuited and not evaluator.inapplicable(truth, e)]
+    found: dict[str, dict[str, Estimate]] = {}
+    seconds = 0.0
+    with tqdm(
+        total=len(chosen) * (1 + len(beside)), desc=evaluator.title, unit="pair", disable=not progress
+    ) as bar:
+        for one in (explained, *beside):
+            before, start = one.seconds, time.perf_counter()
+            measured = measure(one, chosen, bar.update)
+            if one is explained:
+                seconds = time.perf_counter() - start - (one.seconds - before)
+            values, clusters = measured if isinstance(measured, tuple) else (measured, chosen.clusters)
+            found[one.name] = {
+                name: Estimate(name, np.asarray(of, np.float64), clusters) for name, of in values.items()
+            }
+    return Evaluation(
+        evaluator,
+        explained.name,
+        found.pop(explained.name),
+        found,
+        chosen,
+        1000 * seconds / len(chosen),
+        explained.milliseconds,
+        options,
+    )

@@ -1,0 +1,187 @@
+"""What is known of the pictures: their parts and boxes, in the pixels of the view that the network sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dmlviz.embedder import Embedder
+    from dmlviz.images import ImageSet
+    from dmlviz.retrieval import Gallery
+
+Box = tuple[int, int, int, int]
+_BOX_COLUMNS = ("box_row", "box_col", "box_height", "box_width")
+
+
+class KnownParts:
+    """Parts of the pictures of one image set, as the user knows them.
+
+    Args:
+        part_ids: One (h, w) whole-number array per image, in the picture's own pixels: which part each shows.
+        names: What the numbers mean; numbers without a name are no part (background, say).
+    """
+
+    def __init__(self, part_ids: Sequence[np.ndarray], names: Mapping[int, str]) -> None:
+        self._part_ids = part_ids
+        self._number = {str(name): int(number) for number, name in names.items()}
+        self.parts = tuple(self._number)
+
+    def __len__(self) -> int:
+        return len(self._part_ids)
+
+    def mask(self, i: int, part: str) -> np.ndarray:
+        """Where a part is visible on image i, (h, w) bool."""
+        return np.asarray(np.asarray(self._part_ids[i]) == self._number[part])
+
+    def box(self, i: int) -> Box:
+        """Round all the parts that are visible: (top, left, bottom, right), the last two beyond the box."""
+        return box_round(np.isin(np.asarray(self._part_ids[i]), list(self._number.values())))
+
+
+class KnownBoxes:
+    """The box round what each picture of an image set shows.
+
+    Args:
+        boxes: (N, 4): top, left, bottom, right in pixels of the picture; the last two lie beyond the box.
+    """
+
+    def __init__(self, boxes: Any) -> None:
+        self._boxes = np.asarray(boxes, dtype=np.float64)
+        b = self._boxes
+        if b.ndim != 2 or b.shape[1] != 4 or not (np.isfinite(b).all() and (b[:, :2] < b[:, 2:]).all()):
+            raise ValueError(
+                f"boxes are (N, 4): top, left, bottom, right with top < bottom and left < right; got {b.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def box(self, i: int) -> Box:
+        """(top, left, bottom, right) in whole pixels."""
+        top, left, bottom, right = np.round(self._boxes[i]).astype(int).tolist()
+        return top, left, max(bottom, top + 1), max(right, left + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class SideTruth:
+    """What is known of the queries, or of the gallery's images.
+
+    Attributes:
+        images: The image set.
+        embedder: Its embedder, which decides the view.
+        known: Whatever knows the parts or boxes: the image set itself, `KnownParts`, `KnownBoxes`; None for nothing.
+    """
+
+    images: "ImageSet"
+    embedder: "Embedder"
+    known: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", lru_cache(maxsize=8192)(self.mask))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that may be asked about; empty where none are known."""
+        return tuple(getattr(self.known, "parts", ())) if hasattr(self.known, "mask") else ()
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether each picture's box is known."""
+        return hasattr(self.known, "box")
+
+    @property
+    def can_redraw(self) -> bool:
+        """Whether pictures can be drawn again without a part, or with another one."""
+        return all(hasattr(self.known, name) for name in ("without", "swap"))
+
+    @property
+    def knows_kin(self) -> bool:
+        """Whether it is known in which parts two pictures differ."""
+        return hasattr(self.known, "differs")
+
+    def mask(self, i: int, part: str) -> np.ndarray:
+        """Where a part is visible on the view of image i, (H, W) bool."""
+        return self._in_view(np.asarray(self.known.mask(i, part), dtype=bool))
+
+    def box(self, i: int) -> Box | None:
+        """The box on the view of image i, (top, left, bottom, right); None where it was cropped away."""
+        top, left, bottom, right = self.known.box(i)
+        size = self.images[i].shape[:2]
+        inside = np.zeros(size, dtype=bool)
+        inside[max(top, 0) : bottom, max(left, 0) : right] = True
+        seen = self._in_view(inside)
+        return box_round(seen) if seen.any() else None
+
+    def _in_view(self, mask: np.ndarray) -> np.ndarray:
+        """A mask over the picture as the embedder sees it: it takes the way of a black and white picture."""
+        picture = np.repeat((mask * np.uint8(255))[:, :, None], 3, axis=2)
+        return np.asarray(self.embedder.view(picture)[:, :, 0] >= 128)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is known of both sides of a gallery's pairs."""
+
+    query: SideTruth
+    gallery: SideTruth
+
+
+def truth_of(gallery: "Gallery", truth: Any = None) -> Truth:
+    """What is known of a gallery's pictures.
+
+    Args:
+        gallery: The gallery.
+        truth: None: what the image sets themselves know (drawn galleries know their parts; a CUB layout its boxes);
+            `KnownParts` or `KnownBoxes` of the gallery's images, which are their own queries; or a pair of such,
+            of the queries and of the images. A `Truth` is taken as it is.
+
+    Raises:
+        ValueError: If there are not as many as images.
+    """
+    if isinstance(truth, Truth):
+        return truth
+    if truth is None:
+        of_queries, of_images = _own(gallery.queries), _own(gallery.images)
+    elif isinstance(truth, tuple):
+        of_queries, of_images = truth
+    elif gallery.queries is gallery.images:
+        of_queries = of_images = truth
+    else:
+        raise ValueError("this gallery has queries of their own: give truth=(of the queries, of the images)")
+    for known, images, name in (
+        (of_queries, gallery.queries, "queries"),
+        (of_images, gallery.images, "images"),
+    ):
+        if known is not None and hasattr(known, "__len__") and len(known) != len(images):
+            raise ValueError(
+                f"truth of {len(known)} pictures for {len(images)} {name}: expected one for each"
+            )
+    return Truth(
+        SideTruth(gallery.queries, gallery.query_embedder, of_queries),
+        SideTruth(gallery.images, gallery.embedder, of_images),
+    )
+
+
+def box_round(mask: np.ndarray) -> Box:
+    """(top, left, bottom, right) of the smallest box round a mask; the last two lie beyond it.
+
+    Raises:
+        ValueError: If the mask is empty.
+    """
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        raise ValueError("an empty mask has no box")
+    return int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1
+
+
+def _own(images: "ImageSet") -> Any:
+    if hasattr(images, "mask") or hasattr(images, "box"):
+        return images
+    table = images.table
+    if not all(column in table for column in _BOX_COLUMNS):
+        return None
+    top, left, height, width = (table[column].to_numpy(np.float64) for column in _BOX_COLUMNS)
+    return KnownBoxes(np.stack([top, left, top + height, left + width], axis=1))
