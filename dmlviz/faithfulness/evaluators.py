@@ -1,0 +1,26 @@
+"""Every evaluator, by name."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
+
+_MODULE_OF = {
+    "completeness": "completeness",
+}
+EVALUATORS: tuple[str, ...] = tuple(_MODULE_OF)
+"""Names of all evaluators, in the order of the tables."""
+
+
+def evaluator_named(name: str) -> tuple[Evaluator, Callable[..., Evaluation]]:
+    """What an evaluator asks, and the function that asks it.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise ValueError(f"evaluator must be one of {', '.join(map(repr, EVALUATORS))}; got {name!r}")
+    found = import_module(f"dmlviz.faithfulness.{module}")
+    return found.EVALUATOR, getattr(found, module)
