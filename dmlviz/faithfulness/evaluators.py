@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 
