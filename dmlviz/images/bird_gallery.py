@@ -9,32 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dmlviz.images.bird_drawing import draw_scene
-from dmlviz.images.bird_scene import (
-    COLOURS,
-    PART_ID,
-    PARTS,
-    REGIONS,
-    SHAPES,
-    Scene,
-    Species,
-    part_number,
-    uniform_tape,
-)
-from dmlviz.images.bird_species import SPLITS, Split, bird_families, family_scenes
-from dmlviz.images.image_set import ImageSet
+from dmlviz.images.bird_scene import PARTS, REGIONS, Scene, Species
+from dmlviz.images.bird_species import Split, bird_families, family_scenes
+from dmlviz.images.drawn_set import DrawnSet, check_split, check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dmlviz.images.canvas import Drawing
+
 MOST_FAMILIES: Final = 2000
 LEAST_SIZE: Final = 24
 MOST_SIZE: Final = 1024
-_SWAP_STREAM: Final = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class _BirdReader:
         return f"bird {self.size} {scene.species.code} {scene.key} {sorted(scene.removed)}"
 
 
-class BirdSet(ImageSet):
+class BirdSet(DrawnSet[Scene]):
     """Drawn birds: an image set whose images know their parts.
 
     Made by `birds`. Labels are names of species, names are the species' name and a number.
@@ -88,6 +79,9 @@ class BirdSet(ImageSet):
 
     parts: Final = PARTS
     """The five parts in which species differ, in the order of their ids."""
+    whole = "bird"
+    _regions: Final = REGIONS
+    _of_whole: Final = ("body", "head", *PARTS)
 
     def __init__(self, birds: Sequence[Bird], size: int = 96, pictures: np.ndarray | None = None) -> None:
         self._birds = tuple(birds)
@@ -142,75 +136,10 @@ class BirdSet(ImageSet):
             (H, W) uint8: 0 background, 1 body, 2 head, 3 to 7 the five ``parts`` in their order, 8 what lies in
             front of the bird. Only what is visible counts.
         """
-        return draw_scene(self.scene(i), self.size).part_ids
+        return self._drawn(self.scene(i)).part_ids
 
-    def mask(self, i: int, part: str) -> np.ndarray:
-        """Return where a part is visible on image i.
-
-        Args:
-            i: Id of the image.
-            part: One of ``parts``, or "body", "head", "occluder", "background", or "bird" for all of the bird.
-
-        Returns:
-            (H, W) bool.
-
-        Raises:
-            ValueError: There is no such part.
-        """
-        ids = self.part_ids(i)
-        if part == "bird":
-            return np.asarray((ids != PART_ID["background"]) & (ids != PART_ID["occluder"]))
-        if not isinstance(part, str) or part not in PART_ID:
-            raise ValueError(f"Unknown part {part!r}: choose one of {', '.join(REGIONS)}, bird.")
-        return np.asarray(ids == PART_ID[part])
-
-    def box(self, i: int) -> tuple[int, int, int, int]:
-        """Return the box round all that is visible of the bird on image i.
-
-        Returns:
-            (top, left, bottom, right) in pixels; the bird lies in ``image[top:bottom, left:right]``.
-        """
-        bird = self.mask(i, "bird")
-        rows, cols = np.flatnonzero(bird.any(axis=1)), np.flatnonzero(bird.any(axis=0))
-        return int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1
-
-    def without(self, i: int, *parts: str) -> np.ndarray:
-        """Draw image i again without some parts; all else stays as it is.
-
-        Args:
-            i: Id of the image.
-            parts: One or more of ``parts``.
-
-        Returns:
-            (H, W, 3) uint8.
-
-        Raises:
-            ValueError: There is no such part, or none is given.
-        """
-        if not parts:
-            raise ValueError(f"Say which part to leave out: one or more of {', '.join(PARTS)}.")
-        return draw_scene(self.scene(i).without(*parts), self.size).image
-
-    def swap(self, i: int, part: str, shape: str | None = None, colour: str | None = None) -> np.ndarray:
-        """Draw image i again with one part of another shape or colour; all else stays as it is.
-
-        Args:
-            i: Id of the image.
-            part: One of ``parts``.
-            shape: The new shape, one of ``SHAPES[part]``; the old one stays where only a colour is given.
-            colour: The new colour, one of ``COLOURS``; the old one stays where only a shape is given. Where
-                neither is given, another shape, colour or both are chosen, always the same for one image and part.
-
-        Returns:
-            (H, W, 3) uint8.
-
-        Raises:
-            ValueError: There is no such part, shape or colour.
-        """
-        scene = self.scene(i)
-        if shape is None and colour is None:
-            shape, colour = _other_variant(scene, part)
-        return draw_scene(scene.swap(part, shape, colour), self.size).image
+    def _drawn(self, scene: Scene) -> Drawing:
+        return draw_scene(scene, self.size)
 
 
 def birds(
@@ -241,34 +170,17 @@ def birds(
         >>> images[0].shape, int(images.mask(0, "wing").sum()) > 100
         ((96, 96, 3), True)
     """
-    _check_whole("families", families, 1, MOST_FAMILIES)
-    _check_whole("per_class", per_class, 1, 2**31)
-    _check_whole("seed", seed, 0, 2**63 - 1)
-    _check_whole("size", size, LEAST_SIZE, MOST_SIZE)
-    if split not in SPLITS:
-        raise ValueError(f"Unknown split {split!r}: choose 'train' or 'test'.")
-    drawn = bird_families(int(families), split, int(seed))
+    families = check_whole("birds", "families", families, 1, MOST_FAMILIES)
+    per_class = check_whole("birds", "per_class", per_class, 1, 2**31)
+    seed = check_whole("birds", "seed", seed, 0, 2**63 - 1)
+    size = check_whole("birds", "size", size, LEAST_SIZE, MOST_SIZE)
+    check_split(split)
+    drawn = bird_families(families, split, seed)
     digits = max(2, len(str(per_class)))
     flock = []
-    for place, scene in enumerate(family_scenes(drawn, int(per_class), split, int(seed))):
-        within, k = divmod(place, int(per_class))
+    for place, scene in enumerate(family_scenes(drawn, per_class, split, seed)):
+        within, k = divmod(place, per_class)
         family, member = divmod(within, 1 + len(PARTS))
         label = drawn[family].labels[member]
         flock.append(Bird(scene, family, member, f"{label} {k + 1:0{digits}d}", label))
-    return BirdSet(flock, int(size))
-
-
-def _other_variant(scene: Scene, part: str) -> tuple[str | None, str | None]:
-    """Choose another look for a part: a shape, a colour or both, always the same for one scene and part."""
-    kind, shape, colour = uniform_tape((*scene.key, _SWAP_STREAM, part_number(part)), 3).tolist()
-    shapes = [name for name in SHAPES[part] if name != scene.species.shape(part)]
-    colours = [name for name in COLOURS if name != scene.species.colour(part)]
-    new_shape, new_colour = shapes[int(shape * len(shapes))], colours[int(colour * len(colours))]
-    return (None if kind < 1 / 3 else new_shape), (None if kind >= 2 / 3 else new_colour)
-
-
-def _check_whole(name: str, value: Any, least: int, most: int) -> None:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"birds() needs a whole number for {name}; got {value!r}.")
-    if not least <= value <= most:
-        raise ValueError(f"birds() needs {name} from {least} to {most}; got {value}.")
+    return BirdSet(flock, size)

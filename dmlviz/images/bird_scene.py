@@ -187,8 +187,8 @@ class Species:
                 f"a new colour ({', '.join(COLOURS)}) or both; got neither."
             )
         old_shape, old_colour = self.variants[number]
-        new_shape = old_shape if shape is None else _position(f"{part} shape", shape, SHAPES[part])
-        new_colour = old_colour if colour is None else _position(f"{part} colour", colour, COLOURS)
+        new_shape = old_shape if shape is None else position(f"{part} shape", shape, SHAPES[part])
+        new_colour = old_colour if colour is None else position(f"{part} colour", colour, COLOURS)
         variants = list(self.variants)
         variants[number] = (new_shape, new_colour)
         return Species(tuple(variants))
@@ -196,10 +196,15 @@ class Species:
 
 def part_number(part: str) -> int:
     """Return the position of a part's name in ``PARTS``, or say which names there are."""
-    return _position("part", part, PARTS)
+    return position("part", part, PARTS)
 
 
-def _position(what: str, name: str, names: tuple[str, ...]) -> int:
+def position(what: str, name: str, names: tuple[str, ...]) -> int:
+    """Return the position of a name among those there are.
+
+    Raises:
+        ValueError: It is none of them; the message lists them.
+    """
     if not isinstance(name, str) or name not in names:
         raise ValueError(f"Unknown {what} {name!r}: choose one of {', '.join(names)}.")
     return names.index(name)
@@ -244,6 +249,12 @@ class Scene:
     def swap(self, part: str, shape: str | None = None, colour: str | None = None) -> Scene:
         """Return the same scene with one part of another shape, colour or both."""
         return replace(self, species=self.species.swap(part, shape, colour))
+
+    def others(self, part: str) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+        """Return a part's number, and the shapes and the colours that it might have and has not."""
+        number, bird = part_number(part), self.species
+        shapes = tuple(name for name in SHAPES[part] if name != bird.shape(part))
+        return number, shapes, tuple(name for name in COLOURS if name != bird.colour(part))
 
     def to_dict(self) -> dict[str, object]:
         """Return the scene as plain numbers and words, fit for JSON."""

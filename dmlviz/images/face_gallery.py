@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from dmlviz.images.bird_scene import uniform_tape
+from dmlviz.images.drawn_set import check_split, check_whole
 from dmlviz.images.face_drawing import draw_face
 from dmlviz.images.face_scheme import FACE_SCHEME
-from dmlviz.images.look_set import MOST_PEOPLE, LookSet, check_split, check_whole, images_of_people
+from dmlviz.images.look_set import MOST_PEOPLE, LookSet, images_of_people
 
 if TYPE_CHECKING:
     from dmlviz.images.bird_species import Split

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 
-from dmlviz.images.bird_scene import uniform_tape
-from dmlviz.images.bird_species import SPLITS
-from dmlviz.images.image_set import ImageSet
+from dmlviz.images.drawn_set import DrawnSet
 from dmlviz.images.kinfolk import Relative, draw_people
-from dmlviz.images.looks import Look, LookScene, Scheme, position
+from dmlviz.images.looks import Look, LookScene, Scheme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from dmlviz.images.canvas import Drawing
 
 MOST_PEOPLE = 20_000
-_SWAP_STREAM = 5
 _SPLIT_STREAM = {"train": 1, "test": 2}
 _SCENE_STREAM = 9
 
@@ -68,7 +65,7 @@ class _LookReader:
         return f"{look} {scene.camera} {scene.key} {sorted(scene.removed)}"
 
 
-class LookSet(ImageSet):
+class LookSet(DrawnSet[LookScene]):
     """Drawn people. Labels are their names; an image's name is the person's and a number.
 
     Args:
@@ -78,8 +75,6 @@ class LookSet(ImageSet):
 
     scheme: ClassVar[Scheme]
     draw: ClassVar[Draw]
-    whole: ClassVar[str]
-    """What all of a person's regions together are called."""
 
     def __init__(self, images: Sequence[LookImage], height: int) -> None:
         self._images = tuple(images)
@@ -93,6 +88,14 @@ class LookSet(ImageSet):
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts in which people differ."""
+        return self.scheme.part_names
+
+    @property
+    def _regions(self) -> tuple[str, ...]:
+        return self.scheme.regions
+
+    @property
+    def _of_whole(self) -> tuple[str, ...]:
         return self.scheme.part_names
 
     @property
@@ -143,73 +146,6 @@ class LookSet(ImageSet):
         """
         return self._drawn(self.scene(i)).part_ids
 
-    def mask(self, i: int, part: str) -> np.ndarray:
-        """Return where a part is visible on image i.
-
-        Args:
-            i: Id of the image.
-            part: One of ``scheme.regions``, or ``whole`` for all of the person.
-
-        Returns:
-            (H, W) bool.
-
-        Raises:
-            ValueError: There is no such part.
-        """
-        ids = self.part_ids(i)
-        if part == self.whole:
-            return np.isin(ids, [self.scheme.region_id[name] for name in self.parts])
-        return np.asarray(ids == position("part", part, (*self.scheme.regions, self.whole)))
-
-    def box(self, i: int) -> tuple[int, int, int, int]:
-        """Return the box round all that is visible of the person on image i.
-
-        Returns:
-            (top, left, bottom, right) in pixels; the person lies in ``image[top:bottom, left:right]``.
-        """
-        whole = self.mask(i, self.whole)
-        rows, cols = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
-        return int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1
-
-    def without(self, i: int, *parts: str) -> np.ndarray:
-        """Draw image i again without some parts; all else stays as it is.
-
-        Args:
-            i: Id of the image.
-            parts: One or more of ``parts``.
-
-        Returns:
-            (H, W, 3) uint8.
-
-        Raises:
-            ValueError: There is no such part, or none is given.
-        """
-        if not parts:
-            raise ValueError(f"Say which part to leave out: one or more of {', '.join(self.parts)}.")
-        return self._drawn(self.scene(i).without(*parts)).image
-
-    def swap(self, i: int, part: str, shape: str | None = None, colour: str | None = None) -> np.ndarray:
-        """Draw image i again with one part of another shape or colour; all else stays as it is.
-
-        Args:
-            i: Id of the image.
-            part: One of ``parts``.
-            shape: The new shape, one of ``scheme.part(part).shapes``; the old one stays where only a colour is given.
-            colour: The new colour, one of ``scheme.part(part).colours``; the old one stays where only a shape is
-                given. Where neither is given, another shape, colour or both are chosen, always the same for one
-                image and part.
-
-        Returns:
-            (H, W, 3) uint8.
-
-        Raises:
-            ValueError: There is no such part, shape or colour.
-        """
-        scene = self.scene(i)
-        if shape is None and colour is None:
-            shape, colour = _other_variant(scene, part)
-        return self._drawn(scene.swap(part, shape, colour)).image
-
     def _drawn(self, scene: LookScene) -> Drawing:
         return type(self).draw(scene, self.height)
 
@@ -234,41 +170,3 @@ def images_of_people(
         for camera in range(cameras)
         for k in range(per_person)
     ]
-
-
-def check_whole(who: str, name: str, value: Any, least: int, most: int) -> int:
-    """Return a whole number within its range.
-
-    Raises:
-        TypeError: It is no whole number.
-        ValueError: It is out of range.
-    """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{who}() needs a whole number for {name}; got {value!r}.")
-    if not least <= value <= most:
-        raise ValueError(f"{who}() needs {name} from {least} to {most}; got {value}.")
-    return int(value)
-
-
-def check_split(split: Any) -> None:
-    """Refuse a split that is none.
-
-    Raises:
-        ValueError: It is neither "train" nor "test".
-    """
-    if split not in SPLITS:
-        raise ValueError(f"Unknown split {split!r}: choose 'train' or 'test'.")
-
-
-def _other_variant(scene: LookScene, part: str) -> tuple[str | None, str | None]:
-    """Choose another look for a part: a shape, a colour or both, always the same for one scene and part."""
-    whole = scene.look.scheme.part(part)
-    number = scene.look.scheme.part_names.index(part)
-    kind, shape, colour = uniform_tape((*scene.key, _SWAP_STREAM, number), 3).tolist()
-    shapes = [name for name in whole.shapes if name != scene.look.shape(part)]
-    colours = [name for name in whole.colours if name != scene.look.colour(part)]
-    new_colour = colours[int(colour * len(colours))]
-    if not shapes:
-        return None, new_colour
-    new_shape = shapes[int(shape * len(shapes))]
-    return (None if kind < 1 / 3 else new_shape), (None if kind >= 2 / 3 else new_colour)

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from dmlviz.images.bird_scene import raw_words
+from dmlviz.images.bird_scene import position, raw_words
 
 _SEED_LIMIT: Final = 2**63
 
@@ -200,6 +200,13 @@ class LookScene:
         """Return the same scene with one part of another shape, colour or both."""
         return replace(self, look=self.look.swap(part, shape, colour))
 
+    def others(self, part: str) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+        """Return a part's number, and the shapes and the colours that it might have and has not."""
+        look, kind = self.look, self.look.scheme.part(part)
+        shapes = tuple(name for name in kind.shapes if name != look.shape(part))
+        colours = tuple(name for name in kind.colours if name != look.colour(part))
+        return look.scheme.part_names.index(part), shapes, colours
+
     def to_dict(self) -> dict[str, object]:
         """Return the scene as plain numbers and words, fit for JSON."""
         return {
@@ -209,14 +216,3 @@ class LookScene:
             "removed": sorted(self.removed),
             "parameters": self.parameters,
         }
-
-
-def position(what: str, name: str, names: tuple[str, ...]) -> int:
-    """Return the position of a name among those there are.
-
-    Raises:
-        ValueError: It is none of them; the message lists them.
-    """
-    if not isinstance(name, str) or name not in names:
-        raise ValueError(f"Unknown {what} {name!r}: choose one of {', '.join(names)}.")
-    return names.index(name)

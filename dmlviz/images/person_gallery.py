@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dmlviz.images.look_set import MOST_PEOPLE, LookSet, check_split, check_whole, images_of_people
-from dmlviz.images.looks import position
+from dmlviz.images.bird_scene import position
+from dmlviz.images.drawn_set import check_split, check_whole
+from dmlviz.images.look_set import MOST_PEOPLE, LookSet, images_of_people
 from dmlviz.images.person_drawing import draw_person, view_of
 from dmlviz.images.person_scheme import CAMERAS, PERSON_SCHEME
 

@@ -64,16 +64,14 @@ def test_pictures_without_a_part_or_with_another_one(flock):
 
 
 def test_a_swap_without_words_chooses_shape_colour_or_both(flock):
-    from dmlviz.images.bird_gallery import _other_variant
+    from dmlviz.images.drawn_set import other_variant
 
-    chosen = [_other_variant(flock.scene(i), part) for i in range(len(flock)) for part in PARTS]
+    chosen = [other_variant(flock.scene(i), part) for i in range(len(flock)) for part in PARTS]
     kinds = {(shape is None, colour is None) for shape, colour in chosen}
     assert kinds == {(True, False), (False, True), (False, False)}
     for i in range(len(flock)):
         for part in PARTS:
-            assert flock.scene(i).swap(part, *_other_variant(flock.scene(i), part)).species != flock.species(
-                i
-            )
+            assert flock.scene(i).swap(part, *other_variant(flock.scene(i), part)).species != flock.species(i)
 
 
 def test_a_subset_keeps_what_is_known(flock):

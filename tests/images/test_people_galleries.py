@@ -96,21 +96,21 @@ def test_pictures_without_a_part_or_with_another_one(people):
 
 
 def test_a_swap_without_words_always_changes_the_look(people):
-    from dmlviz.images.look_set import _other_variant
+    from dmlviz.images.drawn_set import other_variant
 
     kinds = set()
     for i in range(0, len(people), 2):
         for part in people.scheme.siblings:
-            shape, colour = _other_variant(people.scene(i), part)
+            shape, colour = other_variant(people.scene(i), part)
             kinds.add((shape is None, colour is None))
             assert people.scene(i).swap(part, shape, colour).look.differs(people.look(i)) == (part,)
     assert kinds == {(True, False), (False, True), (False, False)}
 
 
 def test_skin_can_change_only_in_colour(some_persons):
-    from dmlviz.images.look_set import _other_variant
+    from dmlviz.images.drawn_set import other_variant
 
-    assert all(_other_variant(some_persons.scene(i), "body")[0] is None for i in range(20))
+    assert all(other_variant(some_persons.scene(i), "body")[0] is None for i in range(20))
 
 
 def test_a_subset_keeps_what_is_known(people):
