@@ -5,7 +5,7 @@ from importlib import import_module
 
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 
-_MODULE_OF = {
+_MODULE_OF = {  # a name with "_" for "-" is its function; modules may hold several
     "completeness": "completeness",
 }
 EVALUATORS: tuple[str, ...] = tuple(_MODULE_OF)
@@ -17,9 +17,15 @@ def evaluator_named(name: str) -> tuple[Evaluator, Callable[..., Evaluation]]:
 
     Raises:
         ValueError: If there is none of that name.
+
+    Examples:
+        >>> described, ask = evaluator_named("completeness")
+        >>> described.name, described.better, ask.__name__
+        ('completeness', 'lower', 'completeness')
     """
     module = _MODULE_OF.get(name)
     if module is None:
         raise ValueError(f"evaluator must be one of {', '.join(map(repr, EVALUATORS))}; got {name!r}")
     found = import_module(f"dmlviz.faithfulness.{module}")
-    return found.EVALUATOR, getattr(found, module)
+    described = (of for of in vars(found).values() if isinstance(of, Evaluator) and of.name == name)
+    return next(described), getattr(found, name.replace("-", "_"))
