@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dmlviz.images.layouts import lfw_pairs
     from dmlviz.images.person_gallery import PersonSet, persons
     from dmlviz.images.place_gallery import Places, places
+    from dmlviz.images.place_view import PlaceView
 
 __all__ = [
     "BirdSet",
@@ -30,6 +31,7 @@ __all__ = [
     "ImageReadError",
     "ImageSet",
     "PersonSet",
+    "PlaceView",
     "Places",
     "Preprocess",
     "as_rgb",
@@ -46,6 +48,7 @@ _MODULE_OF = {
     "FacePairs": "face_gallery",
     "FaceSet": "face_gallery",
     "PersonSet": "person_gallery",
+    "PlaceView": "place_view",
     "Places": "place_gallery",
     "birds": "bird_gallery",
     "faces": "face_gallery",

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
-from dmlviz.images.image_set import ImageSet
-from dmlviz.images.place_aerial import draw_aerial
-from dmlviz.images.place_canvas import Drawing
 from dmlviz.images.place_layout import FAMILY, SPLITS, Split, place_families, place_scenes
-from dmlviz.images.place_panorama import draw_ground
 from dmlviz.images.place_scene import (
     AERIAL_SIZE,
     GROUND_SIZE,
@@ -30,6 +26,7 @@ from dmlviz.images.place_scene import (
     column_of_bearing,
     ground_of_aerial,
 )
+from dmlviz.images.place_view import PlaceView, changed_objects, draw_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,23 +34,6 @@ if TYPE_CHECKING:
 Heading = Literal["known", "unknown"]
 HEADINGS: Final = get_args(Heading)
 MOST_PLACES: Final = 20_000
-
-
-@dataclass(frozen=True)
-class _PlaceReader:
-    """Draws one view of the places; can be sent to another process."""
-
-    scenes: tuple[PlaceScene, ...]
-    view: View
-
-    def __call__(self, i: int) -> np.ndarray:
-        return _draw(self.scenes[i], self.view).image
-
-    def stamp(self, i: int) -> str:
-        """What decides the picture, without drawing it."""
-        scene = self.scenes[i]
-        objects = [(o.name, o.at, o.turn, o.size) for o in scene.objects]
-        return f"place {self.view} {scene.key} {scene.north_known} {objects}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +48,20 @@ class Places:
         scenes: What is drawn, one per place.
         families: (N,) int64, the number of each place's family; its places differ from each other in one or two
             objects.
-        ground: The panoramas, (64, 192, 3) uint8 each.
-        aerial: The aerial views, (96, 96, 3) uint8 each, north up.
+        ground: The panoramas, (64, 192, 3) uint8 each; an image set that knows its objects as parts.
+        aerial: The aerial views, (96, 96, 3) uint8 each, north up; the same.
     """
 
     scenes: tuple[PlaceScene, ...]
     families: np.ndarray
-    ground: ImageSet = field(init=False)
-    aerial: ImageSet = field(init=False)
+    ground: PlaceView = field(init=False)
+    aerial: PlaceView = field(init=False)
 
     def __post_init__(self) -> None:
         digits = max(4, len(str(len(self.scenes))))
         labels = [f"place-{i + 1:0{digits}d}" for i in range(len(self.scenes))]
         for view in VIEWS:
-            reader = _PlaceReader(self.scenes, view)
-            object.__setattr__(self, view, ImageSet(reader, [f"{label} {view}" for label in labels], labels))
+            object.__setattr__(self, view, PlaceView(self.scenes, self.families, view, labels))
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -165,7 +144,7 @@ class Places:
         """
         if view not in VIEWS:
             raise ValueError(f"Unknown view {view!r}: choose 'ground' or 'aerial'.")
-        return _draw(self.scenes[self._checked(i)], view).object_ids
+        return draw_place(self.scenes[self._checked(i)], view).object_ids
 
     def mask(self, view: View, i: int, number: int) -> np.ndarray:
         """Where object ``number`` of place i is visible in a view, (H, W) bool."""
@@ -186,8 +165,7 @@ class Places:
                 f"places {i} and {j} belong to different families ({self.families[one]} and "
                 f"{self.families[other]}); only places of one family share their objects"
             )
-        pairs = zip(self.scenes[one].objects, self.scenes[other].objects, strict=True)
-        return tuple(number for number, (mine, theirs) in enumerate(pairs, start=1) if mine != theirs)
+        return changed_objects(self.scenes[one], self.scenes[other])
 
     def azimuth_of_column(self, col: float, i: int | None = None) -> float:
         """Say into which direction a column of a panorama looks.
@@ -301,10 +279,6 @@ def places(
     drawn = place_families(-(-int(places) // members), split, int(seed))
     scenes = place_scenes(tuple(family[:members] for family in drawn), split, int(seed), heading == "known")
     return Places(tuple(scenes[:places]), np.arange(int(places)) // members)
-
-
-def _draw(scene: PlaceScene, view: View) -> Drawing:
-    return draw_ground(scene) if view == "ground" else draw_aerial(scene)
 
 
 def _change(base: PlaceScene, sibling: PlaceScene, number: int) -> str:
