@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from dmlviz.embedder.embedding_a_set import EmbeddedSet, embed_images
     from dmlviz.embedder.geometry import CellGeometry, cell_of_pixel, half_pixel
     from dmlviz.embedder.head_error import HeadError
+    from dmlviz.embedder.kept_cells import embed_kept_cells
     from dmlviz.embedder.linear_head import LinearHead
     from dmlviz.embedder.local_embeddings import LocalEmbeddings
     from dmlviz.embedder.published.door import published_embedder
+    from dmlviz.embedder.random_weights import parametrised_layers, randomised
     from dmlviz.embedder.shipped import birds_embedder
     from dmlviz.embedder.shipped_people import faces_embedder, persons_embedder
     from dmlviz.embedder.shipped_places import places_embedders
@@ -37,11 +39,14 @@ _MODULE_OF = {
     "birds_embedder": "shipped",
     "cell_of_pixel": "geometry",
     "embed_images": "embedding_a_set",
+    "embed_kept_cells": "kept_cells",
     "faces_embedder": "shipped_people",
     "half_pixel": "geometry",
+    "parametrised_layers": "random_weights",
     "persons_embedder": "shipped_people",
     "places_embedders": "shipped_places",
     "published_embedder": "published.door",
+    "randomised": "random_weights",
     "read_xcos": "xcos_file",
     "use_xcos": "xcos_file",
     "xcos_of": "xcos_file",
@@ -60,11 +65,14 @@ __all__ = [
     "birds_embedder",
     "cell_of_pixel",
     "embed_images",
+    "embed_kept_cells",
     "faces_embedder",
     "half_pixel",
+    "parametrised_layers",
     "persons_embedder",
     "places_embedders",
     "published_embedder",
+    "randomised",
     "read_xcos",
     "use_xcos",
     "xcos_of",

@@ -103,6 +103,28 @@ class TokensHead(JacobianHead):
             cells.reshape(*self.grid, -1).cpu().numpy(), rest.detach().cpu().numpy(), self.note
         )
 
+    def embed_kept(self, feature_map: Tensor, keep: Tensor) -> Tensor:
+        """Embed one patch map with the tokens of some patches, at `layer`, turned into a blank picture's.
+
+        Args:
+            feature_map: (C, h, w), the patch map.
+            keep: (B, h, w) of the same dtype, from 0 (a blank picture's token) to 1 (the image's own). Tokens
+                without a patch are the image's own throughout.
+
+        Returns:
+            (B, D) embeddings, not normalised.
+
+        Raises:
+            ValueError: If a value is not finite or the shape is another than the head was built for.
+        """
+        self._check(feature_map)
+        before, after, shape = self.passages(self.layer, feature_map.device, feature_map.dtype)
+        tokens = before(feature_map).reshape(shape)
+        start = before(self._blank.to(feature_map)).reshape(shape)
+        share = keep.new_ones(len(keep), shape[0], 1)
+        share[:, -self.grid[0] * self.grid[1] :, 0] = keep.flatten(1)
+        return torch.stack([after(one) for one in start + share * (tokens - start)])
+
     def description(self) -> dict[str, Any]:
         """The settings that are not weights, as plain values."""
         return {"pooling": "tokens", "exact": False, "layer": self.layer, "nodes": NODES}
