@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 
+_BARS = ("occlusion", "rise", "corr-rise")  # methods that would show a bar of their own for each pair
+
+
 class Explained:
     """Explanations of a gallery's pairs by one method; asked for again, they are remembered.
 
@@ -30,7 +33,8 @@ class Explained:
     """
 
     def __init__(self, gallery: "Gallery", method: str = "decomposition", **options: Any) -> None:
-        self.gallery, self.name, self.options = gallery, method, options
+        quiet = {"progress": False} if method in _BARS else {}
+        self.gallery, self.name, self.options = gallery, method, quiet | options
         self.is_baseline = method in BASELINES
         self.method: Method = BASELINES[method] if self.is_baseline else method_named(method)
         self.seconds, self.computed = 0.0, 0
