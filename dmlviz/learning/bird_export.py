@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import PIL
 import torch
 from safetensors.torch import save
 
@@ -27,11 +25,11 @@ from dmlviz.embedder.birdnet import (
 from dmlviz.images.bird_drawing import draw_scene
 from dmlviz.images.bird_species import bird_families, family_scenes
 from dmlviz.learning.bird_head import fit_linear
+from dmlviz.learning.run_card import cost_of_run, loss_curve
 
 HELD_OUT: Final = {"families": 8, "per_class": 20, "seed": 0}
 """The gallery of held-out species that cards report on: the default one."""
 RECALLS: Final = (1, 2, 4, 8)
-_CURVE_POINTS: Final = 60
 
 
 def export_birds(
@@ -88,14 +86,7 @@ def export_birds(
         "command": f"python -m dmlviz.learning.train_birds --pooling {net.pooling} --out DIR",
         "recipe": recipe,
         "images_seen": len(losses) * recipe["classes"] * recipe["per_class"],
-        "processor_minutes": round(seconds / 60.0, 1),
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__.split("+")[0],
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
+        **cost_of_run(seconds),
         "held_out": {
             **where,
             "images": len(labels),
@@ -151,10 +142,3 @@ def recall_at(embeddings: np.ndarray, labels: np.ndarray, ks: tuple[int, ...] = 
 
 def _recall_card(net: BirdNet, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {f"@{k}": round(share, 4) for k, share in recall_at(embed_birds(net, images), labels).items()}
-
-
-def loss_curve(losses: list[float]) -> dict[str, Any]:
-    """Average the losses over equal stretches of steps."""
-    stretch = max(1, len(losses) // _CURVE_POINTS)
-    means = [round(float(np.mean(losses[at : at + stretch])), 4) for at in range(0, len(losses), stretch)]
-    return {"steps_per_point": stretch, "loss": means}

@@ -7,7 +7,6 @@ slower.
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
 import time
@@ -26,10 +25,20 @@ from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling, fold_batch_n
 from dmlviz.learning.bird_batches import BirdBatches
 from dmlviz.learning.bird_export import export_birds, rounded
 from dmlviz.learning.checkpoint import read_checkpoint_of, step_through, write_checkpoint
+from dmlviz.learning.command_line import (
+    offer_out,
+    offer_recipe,
+    offer_threads,
+    offer_workers,
+    train_as_asked,
+    training_parser,
+)
 from dmlviz.learning.multi_similarity import multi_similarity_loss
 
 SAVE_EVERY: Final = 100
 """Steps between two checkpoints."""
+OFFERED: Final = ("seed", "steps", "polish_steps", "families", "learning_rate", "precision")
+"""What the command lets one choose of a recipe, beside the pooling."""
 
 
 @dataclass(frozen=True)
@@ -279,35 +288,17 @@ class _Run:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the recipe from the command line; returns the exit code (130 after Ctrl-C)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dmlviz.learning.train_birds",
-        description="Train an embedder of the default gallery. Ctrl-C keeps what is done; the same command goes on.",
-    )
-    parser.add_argument("--pooling", choices=POOLINGS, default="avg")
-    parser.add_argument("--out", required=True, help="folder for the weights, their card and the checkpoint")
-    parser.add_argument("--seed", type=int, default=BirdRecipe.seed)
-    parser.add_argument("--steps", type=int, default=BirdRecipe.steps)
-    parser.add_argument("--polish-steps", type=int, default=BirdRecipe.polish_steps)
-    parser.add_argument("--families", type=int, default=BirdRecipe.families)
-    parser.add_argument("--learning-rate", type=float, default=BirdRecipe.learning_rate)
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default=BirdRecipe.precision)
-    parser.add_argument("--threads", type=int, help="threads for torch; its own choice if not given")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes that draw ahead; 0 draws in this one"
-    )
-    options = vars(parser.parse_args(arguments))
-    out, threads, workers = options.pop("out"), options.pop("threads"), options.pop("workers")
-    try:
-        recipe = BirdRecipe(**options)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        path = train_birds_embedder(recipe, out, workers=workers)
-    except ValueError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        return 130
-    print(path)
-    return 0
+    parser = training_parser("train_birds", "an embedder of the default gallery")
+    offer_recipe(parser, BirdRecipe, "pooling")
+    offer_out(parser)
+    offer_recipe(parser, BirdRecipe, *OFFERED)
+    offer_threads(parser)
+    offer_workers(parser, usual=1)
+
+    def train(out: str, workers: int, **options: Any) -> Path | None:
+        return train_birds_embedder(BirdRecipe(**options), out, workers=workers)
+
+    return train_as_asked(parser, arguments, train)
 
 
 if __name__ == "__main__":

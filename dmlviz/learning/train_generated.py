@@ -9,9 +9,7 @@ there. About 13 minutes with one thread.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import platform
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,19 +18,26 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
-import PIL
 import torch
 from torch import Tensor, nn
 
-from dmlviz.embedder.birdnet import POOLINGS, images_to_input
+from dmlviz.embedder.birdnet import images_to_input
 from dmlviz.embedder.smallnet import WIDTHS, SmallNet, fold_small, rounded_small, write_small
-from dmlviz.learning.bird_export import loss_curve
 from dmlviz.learning.checkpoint import step_through
+from dmlviz.learning.command_line import (
+    offer_out,
+    offer_recipe,
+    offer_threads,
+    offer_workers,
+    train_as_asked,
+    training_parser,
+)
 from dmlviz.learning.discriminant import discriminant_map
 from dmlviz.learning.multi_similarity import multi_similarity_loss
 from dmlviz.learning.people_batches import SUBJECTS, What, batches_of, many_of
 from dmlviz.learning.people_measures import HELD_OUT, held_out_set, measure
-from dmlviz.learning.train_birds import SAVE_EVERY, BirdRecipe, Drawn, _Run
+from dmlviz.learning.run_card import cost_of_run, loss_curve
+from dmlviz.learning.train_birds import OFFERED, SAVE_EVERY, BirdRecipe, Drawn, _Run
 
 CHOICES: Final = tuple(SUBJECTS)
 SHOWN: Final = 10
@@ -220,7 +225,7 @@ class _PeopleRun(_Run):
 
 def _command(recipe: PeopleRecipe) -> str:
     """Return the line that makes the network anew: the options that differ from the recipe's own are spelt out."""
-    told = ("pooling", "seed", "steps", "polish_steps", "families", "learning_rate", "precision")
+    told = ("pooling", *OFFERED)
     usual = PeopleRecipe(what=recipe.what)
     given = [
         f" --{name.replace('_', '-')} {getattr(recipe, name)}"
@@ -264,14 +269,7 @@ def _export(run: _PeopleRun, recipe: PeopleRecipe, folder: Path, where: dict[str
             "command": _command(recipe),
             "recipe": recipe.told,
             "images_seen": len(run.losses) * recipe.classes * recipe.per_class,
-            "processor_minutes": round(run.seconds / 60.0, 1),
-            "threads": torch.get_num_threads(),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__.split("+")[0],
-                "numpy": np.__version__,
-                "pillow": PIL.__version__,
-            },
+            **cost_of_run(run.seconds),
             "held_out": {
                 **where,
                 "images": len(images),
@@ -287,36 +285,17 @@ def _export(run: _PeopleRun, recipe: PeopleRecipe, folder: Path, where: dict[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the recipe from the command line; returns the exit code (130 after Ctrl-C)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dmlviz.learning.train_generated",
-        description="Train the embedder of a drawn gallery. Ctrl-C keeps what is done; the same command goes on.",
-    )
+    parser = training_parser("train_generated", "the embedder of a drawn gallery")
     parser.add_argument("--what", choices=CHOICES, required=True)
-    parser.add_argument("--out", required=True, help="folder for the weights, their card and the checkpoint")
-    parser.add_argument("--pooling", choices=POOLINGS, default=PeopleRecipe.pooling)
-    parser.add_argument("--seed", type=int, default=PeopleRecipe.seed)
-    parser.add_argument("--steps", type=int, default=PeopleRecipe.steps)
-    parser.add_argument("--polish-steps", type=int, default=PeopleRecipe.polish_steps)
-    parser.add_argument("--families", type=int, default=PeopleRecipe.families)
-    parser.add_argument("--learning-rate", type=float, default=PeopleRecipe.learning_rate)
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default=PeopleRecipe.precision)
-    parser.add_argument("--threads", type=int, help="threads for torch; its own choice if not given")
-    parser.add_argument(
-        "--workers", type=int, default=0, help="processes that draw ahead; 0 draws in this one"
-    )
-    options = vars(parser.parse_args(arguments))
-    out, threads, workers = options.pop("out"), options.pop("threads"), options.pop("workers")
-    try:
-        recipe = PeopleRecipe(**options)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        path = train_people_embedder(recipe, out, workers=workers)
-    except ValueError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        return 130
-    print(path)
-    return 0
+    offer_out(parser)
+    offer_recipe(parser, PeopleRecipe, "pooling", *OFFERED)
+    offer_threads(parser)
+    offer_workers(parser, usual=0)
+
+    def train(out: str, workers: int, **options: Any) -> Path | None:
+        return train_people_embedder(PeopleRecipe(**options), out, workers=workers)
+
+    return train_as_asked(parser, arguments, train)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ same command goes on from there. About 6 minutes with one thread of a quiet mach
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,25 +16,30 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
-import PIL
 import torch
 from torch import Tensor
 
 from dmlviz.embedder.birdnet import images_to_input
 from dmlviz.embedder.smallnet import (
-    SMALL_POOLINGS,
     SmallNet,
     fold_small,
     rounded_small,
     write_small,
 )
 from dmlviz.images.place_gallery import Places, places
-from dmlviz.learning.bird_export import loss_curve
 from dmlviz.learning.checkpoint import read_checkpoint_of, step_through, write_checkpoint
+from dmlviz.learning.command_line import (
+    offer_out,
+    offer_recipe,
+    offer_threads,
+    train_as_asked,
+    training_parser,
+)
 from dmlviz.learning.in_batch_softmax import in_batch_softmax_loss
 from dmlviz.learning.place_batches import PlaceBatches
 from dmlviz.learning.place_measures import embedder_of, measure_hover, measure_places
 from dmlviz.learning.place_recipe import WIDTHS, PlaceRecipe, first_networks
+from dmlviz.learning.run_card import cost_of_run, loss_curve
 
 SAVE_EVERY: Final = 50
 """Steps between two checkpoints."""
@@ -154,14 +157,7 @@ def _export(run: _Run, folder: Path, where: dict[str, int]) -> tuple[Path, Path]
         "command": "python -m dmlviz.learning.train_places --out DIR",
         "recipe": {**asdict(run.recipe), "widths": {view: list(widths) for view, widths in WIDTHS.items()}},
         "pairs_seen": len(run.losses) * run.batches.size,
-        "processor_minutes": round(run.seconds / 60.0, 1),
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__.split("+")[0],
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
+        **cost_of_run(run.seconds),
         "held_out": {
             **where,
             "retrieval": _retrieval(nets, city),
@@ -191,32 +187,15 @@ def _hover(nets: dict[str, Any], city: Places) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the recipe from the command line; returns the exit code (130 after Ctrl-C)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dmlviz.learning.train_places",
-        description="Train the embedders of the places. Ctrl-C keeps what is done; the same command goes on.",
-    )
-    parser.add_argument("--out", required=True, help="folder for the weights, their cards and the checkpoint")
-    parser.add_argument("--pooling", choices=SMALL_POOLINGS, default=PlaceRecipe.pooling)
-    parser.add_argument("--seed", type=int, default=PlaceRecipe.seed)
-    parser.add_argument("--steps", type=int, default=PlaceRecipe.steps)
-    parser.add_argument("--temperature", type=float, default=PlaceRecipe.temperature)
-    parser.add_argument("--learning-rate", type=float, default=PlaceRecipe.learning_rate)
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default=PlaceRecipe.precision)
-    parser.add_argument("--threads", type=int, help="threads for torch; its own choice if not given")
-    options = vars(parser.parse_args(arguments))
-    out, threads = options.pop("out"), options.pop("threads")
-    try:
-        recipe = PlaceRecipe(**options)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        paths = train_places_embedders(recipe, out)
-    except ValueError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        return 130
-    for path in paths or ():
-        print(path)
-    return 0
+    parser = training_parser("train_places", "the embedders of the places")
+    offer_out(parser, card="cards")
+    offer_recipe(parser, PlaceRecipe, "pooling", "seed", "steps", "temperature", "learning_rate", "precision")
+    offer_threads(parser)
+
+    def train(out: str, **options: Any) -> tuple[Path, Path] | None:
+        return train_places_embedders(PlaceRecipe(**options), out)
+
+    return train_as_asked(parser, arguments, train)
 
 
 if __name__ == "__main__":

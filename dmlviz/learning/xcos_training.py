@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from dmlviz.embedder.as_found import evaluating
 from dmlviz.embedder.xcos import FEATURES, XCos
 from dmlviz.embedder.xcos_file import trunk_sha256, write_xcos
 from dmlviz.learning.checkpoint import read_checkpoint, step_through, write_checkpoint
+from dmlviz.learning.run_card import cost_of_run
 from dmlviz.learning.xcos_loss import CLASSIFIERS, Classifier, pair_cosines, pairs_of, xcos_losses
 
 Batches = Callable[[int], tuple[Any, np.ndarray]]
@@ -209,13 +209,7 @@ class _Run:
             "classes": self.is_of["classes"],
             "grid": list(self.embedder.map_size),
             "images_seen": self.images_seen,
-            "processor_minutes": round(self.seconds / 60.0, 1),
-            "threads": torch.get_num_threads(),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__.split("+")[0],
-                "numpy": np.__version__,
-            },
+            **cost_of_run(self.seconds, drawn=False),
             "loss_curve": {
                 "steps_per_point": every,
                 "classification": curve[:, 0].round(4).tolist(),
