@@ -76,7 +76,8 @@ def _untrained(embedder: "Embedder", seed: int) -> "Embedder":
 def _random_weights(
     gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, seed: int = 0
 ) -> list[Decomposition]:
-    asked, given = (_untrained(e, seed) for e in (gallery.query_embedder, gallery.embedder))
+    two = gallery.query_embedder is not gallery.embedder  # two networks do not begin with the same weights
+    asked, given = _untrained(gallery.query_embedder, seed + two), _untrained(gallery.embedder, seed)
     similarity = cast("Literal['cosine', 'dot']", gallery.similarity)
     of_query = asked.local_embeddings(gallery.query_image(query))
     made = []
