@@ -36,9 +36,10 @@ class KnownParts:
         """Where a part is visible on image i, (h, w) bool."""
         return np.asarray(np.asarray(self._part_ids[i]) == self._number[part])
 
-    def box(self, i: int) -> Box:
-        """Round all the parts that are visible: (top, left, bottom, right), the last two beyond the box."""
-        return box_round(np.isin(np.asarray(self._part_ids[i]), list(self._number.values())))
+    def box(self, i: int) -> Box | None:
+        """Round all the parts that are visible: (top, left, bottom, right), the last two beyond the box; or None."""
+        seen = np.isin(np.asarray(self._part_ids[i]), list(self._number.values()))
+        return box_round(seen) if seen.any() else None
 
 
 class KnownBoxes:
@@ -107,13 +108,31 @@ class SideTruth:
         return self._in_view(np.asarray(self.known.mask(i, part), dtype=bool))
 
     def box(self, i: int) -> Box | None:
-        """The box on the view of image i, (top, left, bottom, right); None where it was cropped away."""
-        top, left, bottom, right = self.known.box(i)
+        """The box on the view of image i, (top, left, bottom, right); None where nothing of it is seen."""
+        known = self.known.box(i)
+        if known is None:
+            return None
+        top, left, bottom, right = known
         size = self.images[i].shape[:2]
         inside = np.zeros(size, dtype=bool)
         inside[max(top, 0) : bottom, max(left, 0) : right] = True
         seen = self._in_view(inside)
         return box_round(seen) if seen.any() else None
+
+    def whole(self, i: int) -> np.ndarray:
+        """Where what image i shows is visible on its view, (H, W) bool.
+
+        The whole subject where the image set knows it (of a bird its body and head, too), else the union of the
+        known parts, else the known box.
+        """
+        if (name := getattr(self.known, "whole", None)) is not None:
+            return self.mask(i, name)
+        if self.parts:
+            return np.asarray(np.any([self.mask(i, part) for part in self.parts], axis=0))
+        inside = np.zeros(self.embedder.input_size, dtype=bool)
+        if (box := self.box(i)) is not None:
+            inside[box[0] : box[2], box[1] : box[3]] = True
+        return inside
 
     def _in_view(self, mask: np.ndarray) -> np.ndarray:
         """A mask over the picture as the embedder sees it: it takes the way of a black and white picture."""
