@@ -23,7 +23,7 @@ from dmlviz.explanation.offset_modes import OFFSETS, Offsets, with_offsets
 from dmlviz.explanation.ranking_maps import ranking_maps
 
 if TYPE_CHECKING:
-    from dmlviz.explanation.class_maps import cam
+    from dmlviz.explanation.class_maps import cam, class_scores
     from dmlviz.explanation.distance_maps import class_prototype, dist_cam
     from dmlviz.explanation.gradient_maps import grad_cam, grad_cam_unnormalised, rectified_grad_cam
     from dmlviz.explanation.hamming_distance import HammingBits, decompose_hamming, hamming, hamming_bits
@@ -43,6 +43,7 @@ _MODULE_OF = {  # functions of methods, loaded when asked for; a module has anot
     "attention_rollout": "rolled_out",
     "cam": "class_maps",
     "class_prototype": "distance_maps",
+    "class_scores": "class_maps",
     "corr_rise": "rise_maps",
     "decompose_hamming": "hamming_distance",
     "decompose_squared_distance": "squared_distances",
@@ -84,6 +85,7 @@ __all__ = [
     "cam",
     "cell_of_pixel",
     "class_prototype",
+    "class_scores",
     "corr_rise",
     "decompose_hamming",
     "decompose_similarity",

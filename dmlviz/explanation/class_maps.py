@@ -1,6 +1,7 @@
 """CAM: where an image speaks for a class, in networks with a classifier."""
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,7 +12,7 @@ from torch import nn
 from dmlviz.embedder import Embedder, LinearHead, LocalEmbeddings
 from dmlviz.embedder.as_found import evaluating
 from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
-from dmlviz.explanation.last_maps import LastMap, map_by_map, needs_a_network, two_maps
+from dmlviz.explanation.last_maps import LastMap, last_maps, map_by_map, needs_a_network, two_maps
 from dmlviz.explanation.method import Method
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Reads = Literal["embedding", "pooled"]
 READS: tuple[str, ...] = get_args(Reads)
+_BATCH = 16
 
 
 def cam(
@@ -76,6 +78,40 @@ def cam(
     """
     asked, found = two_maps(embedder, query, item, query_embedder)
     return _of_maps(asked, found, similarity=similarity, classifier=classifier, target=target, reads=reads)
+
+
+def class_scores(
+    embedder: Embedder, pictures: Sequence[np.ndarray], classifier: Any = None, reads: Reads | None = None
+) -> np.ndarray:
+    """What a network's classifier says of pictures (eq. 1 of the CAM paper, with the bias).
+
+    Args:
+        embedder: Whose trunk and head they go through.
+        pictures: N pictures (h, w, 3) uint8; an `ImageSet` is such a sequence.
+        classifier: As for `cam`; None: the embedder's own.
+        reads: As for `cam`.
+
+    Returns:
+        (N, K) float64 logits, one per class; `cam` explains the first of the largest.
+
+    Raises:
+        ValueError: As for `cam`.
+        TypeError: As for `cam`.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> embedder, birds = birds_embedder(), dv.birds(families=1, per_class=1)
+        >>> class_scores(embedder, birds.subset([0, 1]), (np.eye(64), None)).shape
+        (2, 64)
+    """
+    by = _as_classifier(classifier, embedder)
+    scores = np.empty((len(pictures), len(by.bias)))
+    for start in range(0, len(pictures), _BATCH):
+        some = [pictures[i] for i in range(start, min(start + _BATCH, len(pictures)))]
+        for i, one in enumerate(last_maps(embedder, some), start):
+            scores[i] = by.weight @ _whole(_what_is_read(one, by, reads)) + by.bias
+    return scores
 
 
 @dataclass(frozen=True, eq=False)
