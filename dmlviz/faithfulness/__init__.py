@@ -9,9 +9,12 @@ from dmlviz.faithfulness.completeness import completeness
 from dmlviz.faithfulness.estimate import Estimate
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 from dmlviz.faithfulness.explained import Explained
-from dmlviz.faithfulness.margin_pointing import margin_pointing
+from dmlviz.faithfulness.localisation import localisation
+from dmlviz.faithfulness.localisation_table import localisation_table
+from dmlviz.faithfulness.margin_pointing import margin_pointing, margin_pointing_swapped
 from dmlviz.faithfulness.pairs import Pairs, choose_pairs
 from dmlviz.faithfulness.part_transfer import part_transfer
+from dmlviz.faithfulness.pointing import pointing
 from dmlviz.faithfulness.truth import KnownBoxes, KnownParts, Truth, truth_of
 
 __all__ = [
@@ -26,7 +29,11 @@ __all__ = [
     "Truth",
     "choose_pairs",
     "completeness",
+    "localisation",
+    "localisation_table",
     "margin_pointing",
+    "margin_pointing_swapped",
     "part_transfer",
+    "pointing",
     "truth_of",
 ]

@@ -7,6 +7,11 @@ from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 
 _MODULE_OF = {  # a name with "_" for "-" is its function; modules may hold several
     "completeness": "completeness",
+    "localisation": "localisation",
+    "pointing": "pointing",
+    "margin-pointing": "margin_pointing",
+    "margin-pointing-swapped": "margin_pointing",
+    "part-transfer": "part_transfer",
 }
 EVALUATORS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all evaluators, in the order of the tables."""
