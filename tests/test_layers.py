@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "faithfulness": {"images", "embedder", "retrieval", "explanation"},
     "learning": {"images", "embedder"},
     "figures": {"images", "embedder", "retrieval", "explanation"},
-    "widgets": {"images", "embedder", "index", "retrieval", "explanation", "figures"},
+    "widgets": {"images", "embedder", "index", "retrieval", "explanation", "faithfulness", "figures"},
     "cli": {
         "images",
         "embedder",

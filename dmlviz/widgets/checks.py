@@ -21,10 +21,13 @@ class Checked(traitlets.TraitType):
     expected; the trait keeps the value it had.
     """
 
-    def __init__(self, default: Any, check: Callable[[Any, Any], Any], help: str) -> None:
+    def __init__(
+        self, default: Any, check: Callable[[Any, Any], Any], help: str, sync: bool = True
+    ) -> None:
         super().__init__(default, allow_none=True, help=help)
         self.check = check
-        self.tag(sync=True, echo_update=False)
+        if sync:
+            self.tag(sync=True, echo_update=False)
 
     def validate(self, obj: Any, value: Any) -> Any:
         """Return the value in its kept form, or raise."""

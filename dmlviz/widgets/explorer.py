@@ -16,11 +16,13 @@ from dmlviz.widgets import checks
 from dmlviz.widgets.assets import built, plotly_asset
 from dmlviz.widgets.explained import Explained, Paces
 from dmlviz.widgets.finding import find
+from dmlviz.widgets.measuring import SECONDS, Measuring
 from dmlviz.widgets.offered import reasons_against
 from dmlviz.widgets.picker import audit_is_quick, audit_meta, gallery_meta
 from dmlviz.widgets.pictures import encode
 from dmlviz.widgets.screen import pack_live, pack_more, picture_key, views_of
 from dmlviz.widgets.still import still
+from dmlviz.widgets.trusted import figures_of, joined, pack_trust
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery, Ranking
@@ -41,6 +43,7 @@ _OPTIONS = (
     "method",
     "compare",
     "theme",
+    "trust",
 )
 
 
@@ -76,6 +79,8 @@ class Explorer(anywidget.AnyWidget):
         compare: A second method beside it on the same pair, or None. Where `method` becomes this one, the two
             change places.
         theme: "auto" follows the notebook; "light", "dark".
+        trust: What "How far to trust this" shows: the frame of figures of `dmlviz.faithfulness.trust(gallery)`, or
+            None. Takes that object, an `Evaluation`, or a frame; what the page has measured itself is added.
 
     Raises:
         TypeError: If the gallery is none, or an option is unknown.
@@ -116,12 +121,14 @@ class Explorer(anywidget.AnyWidget):
     theme = checks.Checked(
         "auto", checks.one_of("theme", checks.THEMES), "one of " + ", ".join(checks.THEMES)
     )
+    trust = checks.Checked(None, figures_of, "figures of how far to trust each method", sync=False)
 
     _screen = traitlets.Dict().tag(sync=True)
     _more = traitlets.Dict(None, allow_none=True).tag(sync=True)
     _gallery = traitlets.Dict().tag(sync=True)
     _audit = traitlets.Dict(None, allow_none=True).tag(sync=True)
     _host = traitlets.Dict().tag(sync=True)
+    _trust = traitlets.Dict().tag(sync=True)
     _error = traitlets.Dict().tag(sync=True)
     _plotly = traitlets.Instance(ipywidgets.Widget).tag(sync=True, **ipywidgets.widget_serialization)
 
@@ -139,6 +146,7 @@ class Explorer(anywidget.AnyWidget):
         self._quiet = True
         self._pictures: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
         self._paces = Paces()
+        self._measuring = Measuring(gallery, self._learn_trust, self._show_trust)
         audit = None
         with _AT_WORK:
             self._reasons = reasons_against(gallery)
@@ -159,6 +167,7 @@ class Explorer(anywidget.AnyWidget):
                 _gallery=picker,
                 _audit=audit,
                 _host={"kernel": True, "reason": ""},
+                _trust=self._trust_meta(None),
                 _error={"text": "", "count": 0},
                 _plotly=plotly_asset(),
                 _esm=built("explorer.js").decode("utf-8"),
@@ -273,6 +282,23 @@ class Explorer(anywidget.AnyWidget):
         if not self._quiet and self.compare == change.new:
             self.compare = change.old
 
+    @traitlets.observe("trust")
+    def _show_trust(self, _: Any = None) -> None:
+        with _AT_WORK:
+            self._trust = self._trust_meta(self.trust)
+
+    def _trust_meta(self, figures: Any) -> dict[str, Any]:
+        """What the page shows of how far to trust the methods, and what is being measured."""
+        at_work = self._measuring
+        under_way = {"measuring": list(at_work.waiting), "failed": dict(at_work.failed)}
+        return {**pack_trust(self.gallery, figures), **under_way, "seconds": SECONDS, "reason": ""}
+
+    def _learn_trust(self, found: Any) -> None:
+        """Add what was measured, on the thread that measured it."""
+        figures = figures_of(self, found)
+        if figures is not None:
+            self.trust = joined(self.trust, figures)
+
     def _on_screen(self) -> list[str]:
         return [self.method] if self.compare in (None, self.method) else [self.method, self.compare]
 
@@ -303,6 +329,8 @@ class Explorer(anywidget.AnyWidget):
             with _AT_WORK:
                 if kind == "explain":
                     self._explain(content)
+                elif kind == "trust":
+                    self._measuring.ask(checks.method(self, content.get("method")))
                 elif kind == "audit":
                     self._audit = audit_meta(self.gallery)
                 elif kind == "save":

@@ -25,6 +25,7 @@ MOST_BYTES, MOST_BYTES_PER_QUERY = 2_000_000, 200_000
 QUALITIES = (82, 66, 50)
 NEEDS_KERNEL = "this needs the notebook: a saved page has no kernel to search with"
 NOT_CARRIED = "this saved page does not carry it"
+NOT_MEASURED = "no figures were measured before this page was exported; set ex.trust"
 _TRAITS = ("k", "mode", "reading", "opacity", "scale", "theme")
 
 
@@ -242,7 +243,15 @@ def _traits(draft: _Draft) -> dict[str, Any]:
         "_gallery": gallery_meta(explorer.gallery, reasons, queries),
         "_audit": _audit_of(explorer, queries),
         "_host": {"kernel": False, "reason": NEEDS_KERNEL},
+        "_trust": _trust_of(explorer, methods),
     }
+
+
+def _trust_of(explorer: "Explorer", methods: list[str]) -> dict[str, Any]:
+    """The figures of a page's methods; nothing can be measured there."""
+    meta = explorer._trust
+    kept = {name: found for name, found in meta["methods"].items() if name in methods}
+    return {**meta, "methods": kept, "measuring": [], "failed": {}, "reason": "" if kept else NOT_MEASURED}
 
 
 def _audit_of(explorer: "Explorer", queries: list[int]) -> dict[str, Any] | None:

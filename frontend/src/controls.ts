@@ -10,6 +10,7 @@ export interface ControlEvents {
   compare(name: string | null): void;
   opacity(value: number, done: boolean): void;
   rankByRegion(): void;
+  trust(): void;
 }
 
 /** A few choices side by side, one of them taken: a radio group. */
@@ -70,6 +71,7 @@ export class Controls {
   private readonly compare: MethodMenu;
   private readonly range = h("input", { type: "range", min: 0, max: 1, step: 0.05, "data-testid": "opacity", "aria-label": "opacity of the maps" });
   private readonly region = h("button", { type: "button", class: "action", text: "rank by region", "data-testid": "rank-by-region" });
+  readonly trust = h("button", { type: "button", class: "link quiet", text: "How far to trust this", "data-testid": "trust", "aria-haspopup": "dialog", "aria-expanded": "false" });
 
   constructor(events: ControlEvents, methods: MethodMeta[], signal: AbortSignal) {
     this.mode = new Segments("map", MODES, {
@@ -91,11 +93,12 @@ export class Controls {
     on(this.range, "input", () => events.opacity(Number(this.range.value), false));
     on(this.range, "change", () => events.opacity(Number(this.range.value), true));
     on(this.region, "click", () => events.rankByRegion());
+    on(this.trust, "click", () => events.trust());
     this.element = h(
       "div",
       { class: "controls", role: "group", "aria-label": "Controls" },
       this.mode.element, this.reading.element,
-      this.method.element, this.compare.element,
+      h("div", { class: "with-trust" }, this.method.element, this.trust), this.compare.element,
       h("label", { class: "control" }, h("span", { text: "opacity" }), this.range),
       this.scale.element,
       h("div", { class: "actions" }, this.region),
@@ -124,5 +127,12 @@ export class Controls {
     this.region.disabled = no.region !== "";
     this.region.title = no.region || "search the gallery for what this region contributes (g)";
     setText(this.region, ranked ? "rank by similarity" : "rank by region");
+  }
+
+  /** Grey what shows the figures where there are none, and say why. */
+  trusted(no: string, open: boolean): void {
+    this.trust.disabled = no !== "";
+    this.trust.title = no || "what tests say of this method on this gallery (t)";
+    setAttribute(this.trust, "aria-expanded", String(open));
   }
 }

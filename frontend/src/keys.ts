@@ -12,6 +12,7 @@ export interface KeyActs {
   method(): void; // the next one
   compare(): void; // a second one beside it, and back
   rankByRegion(): void;
+  trust(): void; // its figures, and back
   help(): void;
   escape(): void;
 }
@@ -38,6 +39,7 @@ export function onKeys(root: HTMLElement, acts: KeyActs, signal: AbortSignal): v
     "+": () => opacity(0.1),
     g: () => acts.rankByRegion(),
     o: () => root.classList.add("untouched"),
+    t: () => acts.trust(),
     "?": () => acts.help(),
     Escape: () => acts.escape(),
   };

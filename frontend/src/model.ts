@@ -150,6 +150,48 @@ export interface MethodMeta {
   linear: boolean;
 }
 
+/** A figure with its 95 % interval; null where no trial counts. */
+export interface TrustFigure {
+  value: number | null;
+  low: number | null;
+  high: number | null;
+  trials: number;
+  leftOut: number;
+}
+
+/** What one evaluator found about one method. */
+export interface TrustFound {
+  figure: TrustFigure; // the headline
+  others: (TrustFigure & { name: string })[];
+  baselines: (TrustFigure & { name: string })[]; // the headline's
+}
+
+/** What an evaluator asks, and the scale on which its figures are drawn. */
+export interface TrustEvaluator {
+  name: string;
+  title: string;
+  question: string;
+  caution: string;
+  headline: boolean; // it tells methods apart
+  better: "higher" | "lower";
+  figure: string;
+  scale: [number, number];
+}
+
+/** How far to trust the methods, and what is being measured. */
+export interface TrustMeta {
+  pairs: Record<string, { count: string; rule: string }>; // by method
+  known: string; // of the pictures
+  evaluators: TrustEvaluator[];
+  methods: Record<string, Record<string, TrustFound>>;
+  baselines: Record<string, string>; // what each is
+  unasked: { evaluator: string; method: string; title: string; headline: boolean; reason: string }[]; // "": of all methods
+  measuring: string[];
+  failed: Record<string, string>;
+  seconds: number; // that measuring one method takes
+  reason: string; // why there is nothing to show; "" where there is
+}
+
 /** The gallery as the query picker needs it. */
 export interface GalleryMeta {
   ids: number[] | null; // null: 0 … names.length − 1

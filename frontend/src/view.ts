@@ -5,7 +5,7 @@ import { Controls } from "./controls";
 import { h, onceAFrame } from "./dom";
 import { Help } from "./help";
 import { onKeys } from "./keys";
-import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme } from "./model";
+import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme, TrustMeta } from "./model";
 import type { PanelEvents } from "./panel";
 import { Patience } from "./patience";
 import { Picker } from "./picker";
@@ -19,6 +19,7 @@ import { limitsOf, progressOf, restingPoint } from "./status";
 import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
+import { Trust } from "./trust";
 import { Wishes } from "./wishes";
 
 export class View {
@@ -30,6 +31,7 @@ export class View {
   private readonly strip: Strip;
   private readonly controls: Controls;
   private readonly help: Help;
+  private readonly trust: Trust;
   private readonly wishes: Wishes;
   private readonly bench = h("div", { class: "bench" });
   private readonly patience: Patience;
@@ -50,6 +52,10 @@ export class View {
     this.queries.learn(model.get("_audit"));
     this.soon = onceAFrame(() => this.draw(), signal);
     this.help = new Help(signal);
+    this.trust = new Trust({
+      measure: (method) => model.send({ kind: "trust", method }),
+      closed: this.soon,
+    }, this.methods, signal);
     this.wishes = new Wishes((wish) => model.send(wish));
     const events = (n: number): PanelEvents => ({
       move: (side, row, col, stamp) => this.hoverAt({ side, row, col }, stamp, n),
@@ -76,6 +82,7 @@ export class View {
       compare: (name) => this.put({ compare: name }),
       opacity: (value, done) => (done ? this.put({ opacity: value }) : this.fade(value)),
       rankByRegion: () => this.rankByRegion(),
+      trust: () => this.toggleTrust(),
     }, this.methods, signal);
     this.picker = new Picker(this.queries, {
       query: (id) => this.goTo(id),
@@ -88,7 +95,7 @@ export class View {
       "div",
       { class: "dmlviz", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true", tabindex: -1, role: "region", "aria-label": "Similarity explorer" },
       h("style", { text: style }),
-      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, this.rows[0].readout.live),
+      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, this.trust.element, this.rows[0].readout.live),
     );
     el.append(this.root);
     this.listen();
@@ -188,6 +195,7 @@ export class View {
     const { mode, reading, scale } = state;
     this.controls.show({ mode, reading, scale, method: methods[0].name, compare: methods[1]?.name ?? null, opacity });
     this.limits(states);
+    this.drawTrust(methods);
     const other = mode === "margin" ? screen.other(item) : null;
     this.strip.compare(other ? [item.rank, other.rank] : []);
     this.strip.told(progressOf(state, this.live, this.wishes));
@@ -232,6 +240,14 @@ export class View {
     const { reason = "" } = this.model.get("_host") ?? {};
     this.controls.limits(limitsOf(states, this.live, reason), states[0].screen.meta.rankedBy === "region");
     this.picker.saving(this.live ? "" : "this is the saved page", this.saving);
+  }
+
+  /** How far to trust the methods on the screen, where that was asked for. */
+  private drawTrust(methods: MethodMeta[]): void {
+    const meta = this.model.get("_trust") as TrustMeta | null;
+    if (!meta) return;
+    this.trust.draw(meta, methods, this.live);
+    this.controls.trusted(meta.reason, this.trust.open);
   }
 
   private fade(opacity: number): void {
@@ -343,6 +359,13 @@ export class View {
     this.put({ ranked_by: ranked ? "similarity" : "region" });
   }
 
+  private toggleTrust(): void {
+    if (this.controls.trust.disabled) return;
+    if (this.trust.open) this.trust.close();
+    else this.trust.show(this.controls.trust);
+    this.soon();
+  }
+
   private save(): void {
     this.saving = true;
     this.soon();
@@ -350,6 +373,8 @@ export class View {
   }
 
   private letGo(): void {
+    if (this.help.element.open) return this.help.element.close();
+    if (this.trust.open) return this.trust.close();
     if (this.model.get("pin")) this.put({ pin: null });
     else if (this.model.get("region")) this.put({ region: null });
     this.hover = null;
@@ -363,6 +388,7 @@ export class View {
       ["change:_screen", () => this.receive()],
       ["change:_more", () => this.receiveMore()],
       ["change:_audit", () => this.learn()],
+      ["change:_trust", () => this.soon()],
       ["change:_error", () => this.complain()],
       ["change:theme", () => this.retheme()],
       ["msg:custom", (content, buffers) => this.download(content, buffers)],
@@ -387,8 +413,9 @@ export class View {
       method: () => this.nextMethod(),
       compare: () => this.toggleCompare(),
       rankByRegion: () => this.rankByRegion(),
+      trust: () => this.toggleTrust(),
       help: () => this.help.toggle(),
-      escape: () => (this.help.element.open ? this.help.element.close() : this.letGo()),
+      escape: () => this.letGo(),
     }, signal);
     watchTheme(() => this.retheme(), signal);
     requestAnimationFrame(() => !signal.aborted && this.retheme()); // now it is in the page and sees its background

@@ -148,7 +148,7 @@ class SmallGallery:
 
 class _Images:
     def __init__(self, names, views):
-        self.names, self._views = tuple(names), views
+        self.names, self._views, self.table = tuple(names), views, pd.DataFrame(index=range(len(views)))
 
     def __len__(self):
         return len(self._views)
