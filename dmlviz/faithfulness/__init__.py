@@ -5,20 +5,27 @@ how to read them.
 """
 
 from dmlviz.faithfulness.baselines import BASELINES
+from dmlviz.faithfulness.comparison import Comparison, compare
 from dmlviz.faithfulness.completeness import completeness
+from dmlviz.faithfulness.covered_curves import Curves, insertion_deletion_curves
+from dmlviz.faithfulness.drawn_galleries import drawn_gallery
 from dmlviz.faithfulness.estimate import Estimate
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 from dmlviz.faithfulness.explained import Explained
+from dmlviz.faithfulness.insertion_deletion import deletion, insertion
 from dmlviz.faithfulness.localisation import localisation
 from dmlviz.faithfulness.localisation_table import localisation_table
 from dmlviz.faithfulness.margin_pointing import margin_pointing, margin_pointing_swapped
 from dmlviz.faithfulness.pairs import Pairs, choose_pairs
 from dmlviz.faithfulness.part_transfer import part_transfer
 from dmlviz.faithfulness.pointing import pointing
+from dmlviz.faithfulness.trust import Trust, trust
 from dmlviz.faithfulness.truth import KnownBoxes, KnownParts, Truth, truth_of
 
 __all__ = [
     "BASELINES",
+    "Comparison",
+    "Curves",
     "Estimate",
     "Evaluation",
     "Evaluator",
@@ -26,14 +33,21 @@ __all__ = [
     "KnownBoxes",
     "KnownParts",
     "Pairs",
+    "Trust",
     "Truth",
     "choose_pairs",
+    "compare",
     "completeness",
+    "deletion",
+    "drawn_gallery",
+    "insertion",
+    "insertion_deletion_curves",
     "localisation",
     "localisation_table",
     "margin_pointing",
     "margin_pointing_swapped",
     "part_transfer",
     "pointing",
+    "trust",
     "truth_of",
 ]

@@ -2,5 +2,6 @@
 
 from dmlviz.figures.maps import map_figure, pair_figure
 from dmlviz.figures.score import score_figure
+from dmlviz.figures.trust import trust_figure
 
-__all__ = ["map_figure", "pair_figure", "score_figure"]
+__all__ = ["map_figure", "pair_figure", "score_figure", "trust_figure"]
