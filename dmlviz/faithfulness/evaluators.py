@@ -12,6 +12,8 @@ _MODULE_OF = {  # a name with "_" for "-" is its function; modules may hold seve
     "margin-pointing": "margin_pointing",
     "margin-pointing-swapped": "margin_pointing",
     "part-transfer": "part_transfer",
+    "insertion": "insertion_deletion",
+    "deletion": "insertion_deletion",
 }
 EVALUATORS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all evaluators, in the order of the tables."""
