@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 LEAST_OVERLAP = 0.5
-THRESHOLDS: tuple[float, ...] = (0.01, 0.02, 0.03, 0.04, *(i / 20 for i in range(1, 20)))
-"""What the best threshold is chosen from: 0.01 to 0.05 of the maximum in steps of 0.01, to 0.95 in steps of 0.05."""
+_LOW = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04)
+THRESHOLDS: tuple[float, ...] = (*_LOW, *(i / 20 for i in range(1, 20)))
+"""What the best threshold is chosen from, in shares of the maximum: 0.05, 0.10, ... 0.95, and seven lower ones."""
 
 EVALUATOR = Evaluator(
     name="localisation",
@@ -38,7 +39,7 @@ EVALUATOR = Evaluator(
     source=(
         "Zhou et al. 2016, §3.2 (threshold at 20 % of the maximum, largest component, its box), with IoU ≥ 0.5 as in "
         "Shen et al., Dist-CAM, §3, which states no threshold; best threshold: MaxBoxAcc, Choe et al. 2020, here of "
-        "the positive part and 19 thresholds, where they rescale each map to 0 to 1; energy inside: Chen et al. 2020. "
+        "the positive part and 26 thresholds, where they rescale each map to 0 to 1; energy inside: Chen et al. 2020. "
         "Maps are enlarged through the geometry of the cells, bilinear, not resized"
     ),
 )

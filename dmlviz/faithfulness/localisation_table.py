@@ -176,7 +176,7 @@ def _decomposition_of_prototypes(gallery: "Gallery", known: np.ndarray, labels: 
     kind: Any = gallery.similarity
     prototypes = []
     for label in known:
-        parts = gallery.local(np.flatnonzero(labels == label))
+        parts = gallery.local_embeddings_of(np.flatnonzero(labels == label))
         vectors = np.mean([part.vectors for part in parts], axis=0, dtype=np.float64)
         offset = np.mean([part.offset for part in parts], axis=0, dtype=np.float64)
         prototypes.append(LocalEmbeddings(vectors, offset))

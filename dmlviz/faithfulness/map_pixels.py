@@ -79,7 +79,7 @@ def enlarged(values: np.ndarray, view_size: tuple[int, int], geometry: CellGeome
         geometry: Of the trunk; None for the half-pixel rule.
 
     Returns:
-        (H, W) float64.
+        (H, W) float64; nothing in it is finite where one of the values is not.
 
     Examples:
         >>> import numpy as np
@@ -90,7 +90,8 @@ def enlarged(values: np.ndarray, view_size: tuple[int, int], geometry: CellGeome
     placed = geometry or half_pixel(view_size, (h, w))
     rows, cols = placed.cell_of_pixel(np.arange(view_size[0]), np.arange(view_size[1]))
     down, across = (_weights(np.asarray(at, np.float64), n) for at, n in ((rows, h), (cols, w)))
-    return np.asarray(down @ values.astype(np.float64) @ across.T)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(down @ values.astype(np.float64) @ across.T)
 
 
 def _weights(at: np.ndarray, n: int) -> np.ndarray:
