@@ -1,7 +1,7 @@
 """What an evaluator finds about a method, with its baselines beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 Better = Literal["higher", "lower"]
-Need = Literal["parts", "boxes", "kin", "redrawing", "pairs of cells", "linear", "a network"]
+Need = Literal[
+    "parts",
+    "parts of both sides",
+    "boxes",
+    "kin",
+    "kin in the gallery",
+    "redrawing",
+    "redrawing the gallery",
+    "pairs of cells",
+    "point maps",
+    "linear",
+    "a network",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,8 @@ class Evaluator:
         caution: What it does not tell; "" where there is nothing to say.
         headline: Whether it tells methods apart where the truth is known, so that it may be quoted.
         source: Paper and equation, and what differs from them.
+        own_baselines: Names of baselines that are read off the method itself, such as its overall map where a point
+            is asked about; no `BASELINES`, see `with_own_baselines`.
     """
 
     name: str
@@ -48,6 +62,7 @@ class Evaluator:
     caution: str = ""
     headline: bool = False
     source: str = ""
+    own_baselines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.figures:
@@ -55,12 +70,18 @@ class Evaluator:
 
     def inapplicable(self, truth: "Truth", explained: Explained | None = None) -> str:
         """Why it cannot be asked of this gallery, or of this method; "" where it can."""
-        known = truth.query
+        known, given = truth.query, truth.gallery
+        no_parts = "no parts of the pictures are known"
+        no_kin = "it is not known in which parts two pictures differ"
+        no_redrawing = "the pictures cannot be drawn again with another part"
         lacking = {
-            "parts": "" if known.parts else "no parts of the pictures are known",
+            "parts": "" if known.parts else no_parts,
+            "parts of both sides": "" if known.parts and given.parts else no_parts,
             "boxes": "" if known.has_boxes else "no boxes round what the pictures show are known",
-            "kin": "" if known.knows_kin else "it is not known in which parts two pictures differ",
-            "redrawing": "" if known.can_redraw else "the pictures cannot be drawn again with another part",
+            "kin": "" if known.knows_kin else no_kin,
+            "kin in the gallery": "" if given.knows_kin else no_kin,
+            "redrawing": "" if known.can_redraw else no_redrawing,
+            "redrawing the gallery": "" if given.can_redraw else no_redrawing,
         }
         if explained is not None:
             method = explained.method
@@ -68,6 +89,9 @@ class Evaluator:
                 "pairs of cells": ""
                 if method.pairwise
                 else "the method has no contributions of pairs of cells",
+                "point maps": ""
+                if method.pairwise or explained.is_baseline
+                else "the method has no contributions of pairs of cells, and so no map of a point",
                 "linear": "" if method.linear else "maps of this method may not be subtracted",
                 "a network": "its maps read no network" if explained.is_baseline else "",
             }
@@ -157,7 +181,7 @@ class Evaluation:
         return "\n".join(lines + ([f"  caution: {self.evaluator.caution}"] if self.evaluator.caution else []))
 
 
-Measured = Mapping[str, Sequence[float] | np.ndarray]
+Measured = Mapping[str, Sequence[float] | np.ndarray | Estimate]
 Measure = Callable[[Explained, Pairs, Callable[[], object]], Measured | tuple[Measured, np.ndarray]]
 
 
@@ -178,7 +202,8 @@ def evaluate(
     Args:
         evaluator: What is asked.
         measure: (explained, pairs, step) -> values by figure, one per pair, or (values, clusters) where there are
-            more trials than pairs; NaN where a trial says nothing. Calls `step` once per pair.
+            more trials than pairs; NaN where a trial says nothing. A figure with trials of its own comes as an
+            `Estimate`. Calls `step` once per pair.
         gallery: The gallery.
         method: A method's name, or explanations that are there already.
         pairs: Which pairs; a number chooses so many by the usual rule.
@@ -213,7 +238,8 @@ def evaluate(
                 seconds = time.perf_counter() - start - (one.seconds - before)
             values, clusters = measured if isinstance(measured, tuple) else (measured, chosen.clusters)
             found[one.name] = {
-                name: Estimate(name, np.asarray(of, np.float64), clusters) for name, of in values.items()
+                name: of if isinstance(of, Estimate) else Estimate(name, np.asarray(of, np.float64), clusters)
+                for name, of in values.items()
             }
     return Evaluation(
         evaluator,
@@ -225,3 +251,25 @@ def evaluate(
         explained.milliseconds,
         options,
     )
+
+
+def with_own_baselines(found: Evaluation, names: Sequence[str], keep: Sequence[str]) -> Evaluation:
+    """Take figures called "<baseline>: <figure>" out of an evaluator's figures, and put them among the baselines.
+
+    So an evaluator measures baselines of its own along with the method, such as the method's own overall map.
+
+    Args:
+        found: What `evaluate` found.
+        names: The evaluator's own baselines.
+        keep: Those of them that are asked for; the others are dropped.
+    """
+    figures: dict[str, Estimate] = {}
+    own: dict[str, dict[str, Estimate]] = {name: {} for name in keep}
+    for called, estimate in found.figures.items():
+        baseline, _, name = called.partition(": ")
+        if baseline not in names:
+            figures[called] = estimate
+        elif baseline in own:
+            own[baseline][name] = replace(estimate, name=name)
+    own = {name: of for name, of in own.items() if of}
+    return replace(found, figures=figures, baselines={**own, **found.baselines})

@@ -1,101 +1,240 @@
 """Does the margin map peak on the one part in which two images differ?"""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmlviz.faithfulness.estimate import Estimate
-from dmlviz.faithfulness.map_pixels import cell_pixels, dilated, peak_share
+from dmlviz.explanation import Decomposition
+from dmlviz.explanation.margin import margin_between
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate, with_own_baselines
+from dmlviz.faithfulness.explained import Explained
+from dmlviz.faithfulness.map_pixels import cell_pixels, dilated, enlarged, peak_share
+from dmlviz.faithfulness.opponents import AGAINST, Against, Opponents, siblings, swapped
+from dmlviz.faithfulness.pairs import Pairs
+from dmlviz.faithfulness.truth import SideTruth, truth_of
 
 if TYPE_CHECKING:
-    from dmlviz.images import BirdSet
     from dmlviz.retrieval import Gallery
+
+_FIGURES = ("peak", "part")
+_BASELINES = ("random weights", "feature norm", "centre", "uniform")
+OWN_BASELINES = ("overall map",)
+"""Baselines that are measured along with the method."""
+_CAUTION = (
+    "a network may tell two images apart by more than the part in which they differ, or not at all: then an exact "
+    "map misses, too. Maps of one image only (feature norm, centre, uniform) have no margin and are taken as they are"
+)
+_SOURCE = (
+    "after the contrastivity of FunnyBirds (Hesse, Schaub-Meyer and Roth 2023) and the pointing game (Zhang et al. "
+    "2016), for the margin of two similarities; the part of most mass counts the map's positive values alone"
+)
+
+EVALUATOR = Evaluator(
+    name="margin-pointing",
+    title="margin pointing, sibling",
+    question=(
+        "Asked why the right one and not a sibling that differs in one part, does the margin map point at that part?"
+    ),
+    figures=_FIGURES,
+    better="higher",
+    baselines=_BASELINES,
+    needs=("parts", "kin in the gallery", "linear"),
+    caution=_CAUTION,
+    headline=True,
+    source=_SOURCE,
+    own_baselines=OWN_BASELINES,
+)
+SWAPPED = Evaluator(
+    name="margin-pointing-swapped",
+    title="margin pointing, swapped part",
+    question=(
+        "Asked why the right one and not the same picture with one part swapped, does the margin map point at it?"
+    ),
+    figures=_FIGURES,
+    better="higher",
+    baselines=_BASELINES,
+    needs=("parts of both sides", "redrawing the gallery", "linear"),
+    caution=_CAUTION,
+    headline=True,
+    source=_SOURCE,
+    own_baselines=OWN_BASELINES,
+)
 
 
 def margin_pointing(
-    gallery: "Gallery", birds: "BirdSet", against: Literal["sibling", "swapped"] = "sibling", seed: int = 0
-) -> dict[str, Estimate]:
-    """Ask of each bird "why the right one and not the other?", where the other differs in one known part.
+    gallery: "Gallery",
+    method: "str | Explained" = "decomposition",
+    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
+    *,
+    truth: Any = None,
+    against: Against = "sibling",
+    grown: int = 2,
+    baselines: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Evaluation:
+    """Ask "why the right one and not the other?", where the other differs from the right one in one known part.
 
-    The right one is the query's best-ranked image g of its own species. The other, n, is the best-ranked image
-    of a sibling species that differs in exactly one part ("sibling"), or g itself drawn with one part swapped
-    ("swapped"). The map of S(q, g) − S(q, n) should peak on that part of q. Hits are counted on the part's mask
-    dilated by 2 pixels; queries whose part is hidden are left out.
+    Of a pair (query q, right item g) the other, n, is the image that q ranks best among those of siblings of g that
+    differ from it in exactly one part ("sibling"), or g itself drawn again with one part swapped ("swapped"). The map
+    of S(q, g) − S(q, n) on q should point at that part of q.
+
+    Left out, and counted by `left_out`, is a pair whose query hides that part (or whose g, where it is swapped), one
+    of two labels, and one without a sibling.
 
     Args:
-        gallery: A gallery built of `birds`.
-        birds: The same birds, with their parts.
+        gallery: A gallery of pictures whose parts are known on the queries' side, and in which parts two images
+            differ on the other: the drawn ones, say. Of places the parts are the objects; one that stands elsewhere
+            is looked for where the query has it.
+        method: A method of `METHODS` whose maps may be subtracted (`Method.linear`), or an `Explained`.
+        pairs: How many pairs to choose by the usual rule (see `choose_pairs`), or which.
+        truth: See `truth_of`.
         against: "sibling" or "swapped".
-        seed: Chooses the swapped part and its new look.
+        grown: By how many pixels of the view the part's mask is grown to each side before it counts as hit.
+        baselines: Names of baselines to ask as well: of `BASELINES`, and "overall map"; by default random weights,
+            feature norm, centre, uniform and overall map.
+        seed: Of the choice of pairs, and of the parts that are swapped.
+        progress: Whether to show a progress bar.
 
     Returns:
-        Rates by name: "margin map"; "overall map", which does not know the other image; "centre", the peak in the
-        middle of the image; "uniform", the part's area.
+        Figures "peak", the share of pairs whose margin map is highest on the part, and "part", the share where the
+        part is the one with most of the map's positive mass; equals share a hit. Baselines: "overall map", the
+        method's map of (q, g), which does not know the other image; "random weights", the margin by the exact
+        decomposition of the untrained network; the others know no more than the query, so that their margin is zero
+        everywhere: each is held against the truth as the map that it is, and "uniform" gives the chance of a random
+        peak, and how often the part is the largest.
 
     Raises:
-        ValueError: If `against` is neither.
+        ValueError: If `against` is neither, `grown` is negative, the truth or the method does not suit, or no pair
+            can be swapped.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> from dmlviz.embedder import birds_embedder
+        >>> flock = dv.birds(families=1, per_class=3)
+        >>> gallery = dv.Gallery.build(flock, birds_embedder(), progress=False)
+        >>> found = margin_pointing(gallery, pairs=18, progress=False)
+        >>> found.headline.value > 4 * found.baselines["uniform"]["peak"].value
+        True
     """
-    if against not in ("sibling", "swapped"):
+    if against not in AGAINST:
         raise ValueError(f"against must be 'sibling' or 'swapped'; got {against!r}")
-    labels = birds.labels
-    if labels is None:
-        raise ValueError("birds without labels have no species to differ from")
-    trials = _siblings(gallery, birds) if against == "sibling" else _swaps(gallery, birds, seed)
-    names = ("margin map", "overall map", "centre", "uniform")
-    hits: dict[str, list[float]] = {name: [] for name in names}
-    clusters = []
-    _, species = np.unique(labels, return_inverse=True)
-    for query, right, part, other in trials:
-        mask = birds.mask(query, part)
-        if not mask.any():
-            continue
-        mask = dilated(mask)
-        local = gallery.query_local(query)
-        pixels = cell_pixels(local.grid, mask.shape, gallery.embedder.geometry)
-        overall = local.vectors @ _unit(gallery.embeddings[right], gallery.similarity)
-        lead = overall - local.vectors @ _unit(other, gallery.similarity)
-        hits["margin map"].append(peak_share(lead, mask, pixels))
-        hits["overall map"].append(peak_share(overall, mask, pixels))
-        hits["centre"].append(bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]))
-        hits["uniform"].append(float(mask.mean()))
-        clusters.append(species[query])
-    return {name: Estimate(name, np.asarray(hits[name], np.float64), np.asarray(clusters)) for name in names}
+    if grown < 0:
+        raise ValueError(f"grown must be 0 pixels or more; got {grown}")
+    known = truth_of(gallery, truth)
+
+    @cache
+    def opponents(chosen: Pairs) -> Opponents:
+        if against == "sibling":
+            return siblings(gallery, chosen, known.gallery)
+        return swapped(gallery, chosen, known.gallery, seed)
+
+    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
+        return _measure(explained, chosen, opponents(chosen), known.query, grown, step)
+
+    own = [name for name in OWN_BASELINES if baselines is None or name in baselines]
+    others = None if baselines is None else [name for name in baselines if name not in OWN_BASELINES]
+    found = evaluate(
+        EVALUATOR if against == "sibling" else SWAPPED,
+        measure,
+        gallery,
+        method,
+        pairs,
+        known,
+        others,
+        seed,
+        progress,
+        against=against,
+        grown=grown,
+    )
+    return with_own_baselines(found, OWN_BASELINES, keep=own)
 
 
-Trial = tuple[
-    int, int, str, np.ndarray
-]  # query, right one, the part in which the other differs, its embedding
+def margin_pointing_swapped(
+    gallery: "Gallery",
+    method: "str | Explained" = "decomposition",
+    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
+    *,
+    truth: Any = None,
+    grown: int = 2,
+    baselines: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Evaluation:
+    """`margin_pointing` against the right image itself, drawn again with one part swapped."""
+    return margin_pointing(
+        gallery,
+        method,
+        pairs,
+        truth=truth,
+        against="swapped",
+        grown=grown,
+        baselines=baselines,
+        seed=seed,
+        progress=progress,
+    )
 
 
-def _best_of_own_species(gallery: "Gallery", birds: "BirdSet") -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield (query, best-ranked image of its species, the whole ranking's ids)."""
-    labels = np.asarray(birds.labels)
-    for query in range(len(birds)):
-        order = gallery.search(query, k=len(birds)).ids
-        same = order[labels[order] == labels[query]]
-        if len(same):
-            yield query, int(same[0]), order
+def part_with_most(values: np.ndarray, masks: Mapping[str, np.ndarray], part: str) -> float:
+    """Whether a part holds more of a map's positive values than any other.
+
+    Args:
+        values: (H, W) map in pixels, signed.
+        masks: (H, W) bool of each part that is visible.
+        part: One of them.
+
+    Returns:
+        1 or 0; where several parts hold most, one over their number. NaN where the map is not finite.
+    """
+    if not np.isfinite(values).all():
+        return float("nan")
+    positive = np.clip(values, 0, None)
+    held = {name: float(positive[mask].sum()) for name, mask in masks.items()}
+    most = [name for name, mass in held.items() if mass == max(held.values())]
+    return 1 / len(most) if part in most else 0.0
 
 
-def _siblings(gallery: "Gallery", birds: "BirdSet") -> Iterator[Trial]:
-    for query, right, order in _best_of_own_species(gallery, birds):
-        for other in order:
-            differs = birds.differs(query, int(other))
-            if len(differs) == 1 and birds.family(int(other)) == birds.family(query):
-                yield query, right, differs[0], gallery.embeddings[other]
-                break
+def _measure(
+    explained: Explained,
+    pairs: Pairs,
+    opponents: Opponents,
+    truth: SideTruth,
+    grown: int,
+    step: Callable[[], object],
+) -> Measured:
+    rival = explained
+    if opponents.gallery is not explained.gallery:
+        rival = Explained(opponents.gallery, explained.name, **explained.options)
+    one_image = explained.is_baseline and not explained.method.pairwise
+    names = _FIGURES if explained.is_baseline else (*_FIGURES, *(f"overall map: {f}" for f in _FIGURES))
+    rows = []
+    for (query, right), (other, part) in zip(pairs, opponents, strict=True):
+        row = [float("nan")] * len(names)
+        masks = {name: truth.mask(query, name) for name in truth.parts} if part else {}
+        masks = {name: dilated(mask, grown) for name, mask in masks.items() if mask.any()}
+        if part in masks:
+            why = explained.of(query, right)
+            overall = why.overall_map("query")
+            lead = overall if one_image else margin_between(why, rival.of(query, other), right, other).map
+            row = [*_pointing(lead, why, masks, part)]
+            if not explained.is_baseline:
+                row += _pointing(overall, why, masks, part)
+        rows.append(row)
+        step()
+    if rival is not explained:
+        explained.seconds += rival.seconds
+        explained.computed += rival.computed
+    return dict(zip(names, np.asarray(rows, np.float64).T, strict=True))
 
 
-def _swaps(gallery: "Gallery", birds: "BirdSet", seed: int) -> Iterator[Trial]:
-    rng = np.random.default_rng(seed)
-    chosen = [
-        (q, right, str(rng.choice(birds.parts))) for q, right, _ in _best_of_own_species(gallery, birds)
-    ]
-    embedded = gallery.embedder.embed([birds.swap(right, part) for _, right, part in chosen])
-    for (query, right, part), embedding in zip(chosen, embedded, strict=True):
-        yield query, right, part, embedding
-
-
-def _unit(embedding: np.ndarray, similarity: str) -> np.ndarray:
-    return embedding / np.linalg.norm(embedding) if similarity == "cosine" else embedding
+def _pointing(
+    values: np.ndarray, why: Decomposition, masks: Mapping[str, np.ndarray], part: str
+) -> tuple[float, float]:
+    """Peak and part of one map of the query."""
+    h, w = values.shape
+    size = masks[part].shape
+    pixels = cell_pixels((h, w), (size[0], size[1]), why.query_geometry)
+    drawn = enlarged(values, (size[0], size[1]), why.query_geometry)
+    return peak_share(values, masks[part], pixels), part_with_most(drawn, masks, part)

@@ -42,6 +42,8 @@ class DrawnSet(ImageSet, Generic[AnyScene]):
 
     whole: ClassVar[str]
     """What all of a subject's regions together are called."""
+    _last: tuple[int, np.ndarray] | None = None
+    """The image last asked for its parts, and their numbers: it is asked part by part."""
 
     @property
     @abstractmethod
@@ -80,7 +82,10 @@ class DrawnSet(ImageSet, Generic[AnyScene]):
             ValueError: There is no such part.
         """
         number = position("part", part, (*self._regions, self.whole))
-        ids = self._drawn(self.scene(i)).part_ids
+        last = self._last
+        if last is None or last[0] != self.check_id(i):
+            last = self._last = (int(i), self._drawn(self.scene(i)).part_ids)
+        ids = last[1]
         if part == self.whole:
             return np.isin(ids, [self._regions.index(name) for name in self._of_whole])
         return np.asarray(ids == number)

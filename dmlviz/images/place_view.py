@@ -58,6 +58,7 @@ class PlaceView(ImageSet):
         self._scenes = tuple(scenes)
         self._families = np.asarray(families, dtype=np.int64)
         self.view = view
+        self._last: tuple[int, np.ndarray] | None = None  # one image is asked for part by part
         super().__init__(PlaceReader(self._scenes, view), [f"{label} {view}" for label in labels], labels)
 
     @property
@@ -93,10 +94,13 @@ class PlaceView(ImageSet):
         Raises:
             ValueError: There is no such part.
         """
-        scene, parts = self._scenes[self.check_id(i)], self.parts
+        parts = self.parts
         if part not in parts:
             raise ValueError(f"Unknown part {part!r}: choose one of {', '.join(parts)}.")
-        return np.asarray(draw_place(scene, self.view).object_ids == 1 + parts.index(part))
+        last = self._last
+        if last is None or last[0] != self.check_id(i):
+            last = self._last = (int(i), draw_place(self._scenes[i], self.view).object_ids)
+        return np.asarray(last[1] == 1 + parts.index(part))
 
     def subset(self, ids: Sequence[int] | np.ndarray) -> PlaceView:
         """Return the chosen images as a set of their own, renumbered 0, 1, ... in the order given."""
