@@ -5,8 +5,10 @@ how to read them.
 """
 
 from dmlviz.faithfulness.baselines import BASELINES
+from dmlviz.faithfulness.coalitions import coalitions, coalitions_features
 from dmlviz.faithfulness.comparison import Comparison, compare
 from dmlviz.faithfulness.completeness import completeness
+from dmlviz.faithfulness.cover_up import cover_up, cover_up_features
 from dmlviz.faithfulness.covered_curves import Curves, insertion_deletion_curves
 from dmlviz.faithfulness.drawn_galleries import drawn_gallery
 from dmlviz.faithfulness.estimate import Estimate
@@ -19,6 +21,12 @@ from dmlviz.faithfulness.margin_pointing import margin_pointing, margin_pointing
 from dmlviz.faithfulness.pairs import Pairs, choose_pairs
 from dmlviz.faithfulness.part_transfer import part_transfer
 from dmlviz.faithfulness.pointing import pointing
+from dmlviz.faithfulness.second_order_curves import (
+    RemovalCurves,
+    removal_curves,
+    second_order_curves,
+    second_order_curves_features,
+)
 from dmlviz.faithfulness.trust import Trust, trust
 from dmlviz.faithfulness.truth import KnownBoxes, KnownParts, Truth, truth_of
 
@@ -33,11 +41,16 @@ __all__ = [
     "KnownBoxes",
     "KnownParts",
     "Pairs",
+    "RemovalCurves",
     "Trust",
     "Truth",
     "choose_pairs",
+    "coalitions",
+    "coalitions_features",
     "compare",
     "completeness",
+    "cover_up",
+    "cover_up_features",
     "deletion",
     "drawn_gallery",
     "insertion",
@@ -48,6 +61,9 @@ __all__ = [
     "margin_pointing_swapped",
     "part_transfer",
     "pointing",
+    "removal_curves",
+    "second_order_curves",
+    "second_order_curves_features",
     "trust",
     "truth_of",
 ]

@@ -28,8 +28,8 @@ def pearson(x: Numbers, y: Numbers) -> float:
     x, y = _checked(x, y)
     if len(x) < 2 or _constant(x) or _constant(y):
         return float("nan")
-    x, y = (a / np.abs(a).max() for a in (x - x.mean(), y - y.mean()))
-    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
+    u, v = (a / np.abs(a).max() for a in (x - x.mean(), y - y.mean()))
+    return float(np.clip(u @ v / np.sqrt((u @ u) * (v @ v)), -1.0, 1.0))
 
 
 def ranks(x: Numbers) -> np.ndarray:

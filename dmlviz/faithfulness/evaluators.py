@@ -14,6 +14,12 @@ _MODULE_OF = {  # a name with "_" for "-" is its function; modules may hold seve
     "part-transfer": "part_transfer",
     "insertion": "insertion_deletion",
     "deletion": "insertion_deletion",
+    "cover-up": "cover_up",
+    "cover-up-features": "cover_up",
+    "coalitions": "coalitions",
+    "coalitions-features": "coalitions",
+    "second-order-curves": "second_order_curves",
+    "second-order-curves-features": "second_order_curves",
 }
 EVALUATORS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all evaluators, in the order of the tables."""
