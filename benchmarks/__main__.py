@@ -3,7 +3,8 @@
 python -m benchmarks              prints the table, several minutes
 python -m benchmarks --write      also writes it into benchmarks/README.md and results.json
 python -m benchmarks --quick      smaller sizes, for a look
-python -m benchmarks --only methods   one part: pairs, search, rankings, sets, tools, waits, methods or maps
+python -m benchmarks --only methods   one part: pairs, search, rankings, sets, tools, waits, methods, evaluators
+                                  or maps
 python -m benchmarks --threads 2  for NumPy, torch and FAISS alike; 1 unless said
 """
 
@@ -26,7 +27,8 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="only the parts whose name holds this: pairs, search, rankings, sets, tools, waits, methods, maps",
+        help="only the parts whose name holds this: "
+        "pairs, search, rankings, sets, tools, waits, methods, evaluators, maps",
     )
     asked = parser.parse_args()
     if asked.write and asked.only:

@@ -2,6 +2,7 @@
 
 from benchmarks.embedding import sets
 from benchmarks.explaining import pair_tensors, rankings
+from benchmarks.faithfulness_cost import evaluator_costs
 from benchmarks.methods import costs
 from benchmarks.report import Results, machine, table, write
 from benchmarks.searching import searches
@@ -32,6 +33,10 @@ def measure(*, quick: bool, into_readme: bool, only: str) -> None:
         for cost in costs(quick):
             print(f"{cost.passes:10.1f}  {cost.method}, {cost.network}", flush=True)
             found.costs.append(cost)
+    if only in "evaluators":
+        for one in evaluator_costs(quick):
+            print(f"{one.passes:10.1f}  {one.evaluator}", flush=True)
+            found.evaluators.append(one)
     if only in "maps":
         for one in likenesses(quick):
             print(f"{one.correlation:10.2f}  {one.ours}  /  {one.other}, {one.network}", flush=True)

@@ -1,6 +1,6 @@
 """What each method of explanation costs for one pair, in forward passes of one image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,17 +56,23 @@ def pairs_of(embedder: Embedder, count: int) -> Gallery:
     return Gallery(images, embedder, embeddings, cache_bytes=0)
 
 
+def one_pass(embedder: Embedder, picture: np.ndarray) -> Callable[[], object]:
+    """One forward pass, trunk and head, of one picture that is prepared already."""
+    inputs = torch.from_numpy(np.stack([embedder.preprocess(picture)]))
+    trunk, head = embedder.trunk.eval(), embedder.head.eval()
+
+    @torch.inference_mode()
+    def forward():
+        return head(trunk(inputs))
+
+    return forward
+
+
 def costs(quick: bool) -> Iterator[Cost]:
     """Every registered method on both networks, from two pictures to the result; nothing is remembered."""
     for network, embedder in networks().items():
         gallery = pairs_of(embedder, 1)
-        inputs = torch.from_numpy(np.stack([embedder.preprocess(gallery.images[0])]))
-        trunk, head = embedder.trunk.eval(), embedder.head.eval()
-
-        @torch.inference_mode()
-        def forward(inputs=inputs, trunk=trunk, head=head):
-            return head(trunk(inputs))
-
+        forward = one_pass(embedder, gallery.images[0])
         for name in METHODS:
             method, options = method_named(name), OPTIONS.get(name, {})
             asked = ", ".join((name, *(f"{key} = {value}" for key, value in options.items())))

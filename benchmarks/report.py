@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import dmlviz
+from benchmarks.faithfulness_cost import EvaluatorCost
 from benchmarks.measuring import Duel
 from benchmarks.methods import Cost
 from benchmarks.tools import Likeness
@@ -28,6 +29,7 @@ class Results:
     duels: list[Duel] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    evaluators: list[EvaluatorCost] = field(default_factory=list)
     likenesses: list[Likeness] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
 
@@ -50,7 +52,7 @@ def machine() -> dict[str, str]:
 
 
 def table(found: Results, where: dict[str, str]) -> str:
-    """Markdown: machine, ratios, waits, goals missed, costs of the methods, and how maps agree."""
+    """Markdown: machine, ratios, waits, goals missed, costs of methods and evaluators, and how maps agree."""
     lines = [", ".join(f"{key} {value}" for key, value in where.items()) + ".", ""]
     lines += [
         "| part | against | ours, ms | baseline, ms | ratio (quartiles) | goal | |",
@@ -68,7 +70,9 @@ def table(found: Results, where: dict[str, str]) -> str:
     missed = [x.what for x in (*found.duels, *found.waits) if x.met is False]
     total = sum(x.met is not None for x in (*found.duels, *found.waits))
     lines += ["", f"{total - len(missed)} of {total} goals met."]
-    return "\n".join(lines + _costs(found.costs) + _likenesses(found.likenesses))
+    return "\n".join(
+        lines + _costs(found.costs) + _evaluators(found.evaluators) + _likenesses(found.likenesses)
+    )
 
 
 def _costs(costs: list[Cost]) -> list[str]:
@@ -86,6 +90,25 @@ def _costs(costs: list[Cost]) -> list[str]:
             else (f"| {_short(c.milliseconds)} | {c.passes:.1f} ({c.low:.1f} – {c.high:.1f}) ")
         )
         lines.append(f"| {c.method} | {c.network} {numbers}| {c.said} |")
+    return lines
+
+
+def _evaluators(costs: list[EvaluatorCost]) -> list[str]:
+    if not costs:
+        return []
+    lines = ["", "### One pair, evaluator by evaluator", ""]
+    lines += [
+        "| evaluator | ms | forward passes of one image (quartiles) | one picture per pass against batches |",
+        "|---|---|---|---|",
+    ]
+    for c in costs:
+        if c.rounds == 0:
+            lines.append(f"| {c.evaluator} | – | – | not run: {c.said} |")
+            continue
+        batches = "no batches" if c.unbatched is None else f"{c.unbatched:.2f}"
+        lines.append(
+            f"| {c.evaluator} | {_short(c.milliseconds)} | {c.passes:.1f} ({c.low:.1f} – {c.high:.1f}) | {batches} |"
+        )
     return lines
 
 
@@ -117,6 +140,7 @@ def write(text: str, found: Results, where: dict[str, str]) -> None:
         "ratios": [asdict(d) for d in found.duels],
         "waits": [asdict(w) for w in found.waits],
         "methods": [asdict(c) for c in found.costs],
+        "evaluators": [asdict(c) for c in found.evaluators],
         "maps": [asdict(one) for one in found.likenesses],
         "absent": found.absent,
     }
