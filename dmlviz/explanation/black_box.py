@@ -13,6 +13,7 @@ from dmlviz.explanation.covering import Covering
 from dmlviz.explanation.decomposition import SIDES, SIMILARITIES, Decomposition
 from dmlviz.explanation.masked_views import Masks, embed_covered, finite, similarities
 from dmlviz.explanation.method import OfRanking, against_index
+from dmlviz.explanation.options import one_of, same_space
 
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder
@@ -134,16 +135,8 @@ def _explain(
     similarity: str,
 ) -> list[Decomposition]:
     """Explain one query against k items, given their embeddings (k, D) and, when they are covered, pictures."""
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))} for {probe.method!r}; "
-            f"got {similarity!r}"
-        )
-    if query_embedder.dim != embedder.dim:
-        raise ValueError(
-            f"both images must be embedded in the same space; got {query_embedder.dim} dimensions for the query "
-            f"and {embedder.dim} for the gallery image"
-        )
+    one_of(similarity, "similarity", SIMILARITIES, f"{probe.method!r}")
+    same_space(query_embedder.dim, embedder.dim)
     from tqdm.auto import tqdm
 
     count = len(embeddings)

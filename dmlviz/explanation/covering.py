@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from dmlviz.explanation.decomposition import SIDES, Side
+from dmlviz.explanation.options import whole_number
 
 Resolution = Literal["cells", "pixels"]
 RESOLUTIONS = ("cells", "pixels")
@@ -48,17 +47,3 @@ class Covering:
             value = getattr(self, name)
             if value is not None or name == "batch_size":
                 whole_number(value, name, 1)
-
-
-def whole_number(value: Any, what: str, least: int) -> int:
-    """Check a count.
-
-    Raises:
-        TypeError: If it is no whole number.
-        ValueError: If it is below `least`.
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{what} must be a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{what} must be at least {least}, got {value}")
-    return int(value)

@@ -7,6 +7,7 @@ import numpy as np
 
 from dmlviz.embedder import CellGeometry, LocalEmbeddings
 from dmlviz.explanation.interpolation import between_cells
+from dmlviz.explanation.options import comparable, one_of
 
 Side = Literal["query", "gallery"]
 Similarity = Literal["cosine", "dot"]
@@ -311,22 +312,8 @@ def decompose_similarity(
         >>> why.pairs, why.offsets, why.similarity, why.residual
         (9.0, -1.0, 8.0, 0.0)
     """
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
-        )
-    for name, side in (("query", query), ("gallery", gallery)):
-        if not side.finite:
-            raise ValueError(
-                f"the {name}'s local embeddings must be finite; got NaN or infinity. Look at the image and at "
-                "the network's output for it"
-            )
-    dimension, other = query.offset.shape[0], gallery.offset.shape[0]
-    if dimension != other:
-        raise ValueError(
-            f"both images must be embedded in the same space; got {dimension} dimensions for the query and "
-            f"{other} for the gallery image. Were they made by the same embedder?"
-        )
+    one_of(similarity, "similarity", SIMILARITIES)
+    dimension = comparable(query, gallery)
     e_q, e_g = query.embedding.astype(np.float64), gallery.embedding.astype(np.float64)
     score, scale, note = float(e_q @ e_g), 1.0, ""
     if similarity == "cosine":
@@ -366,8 +353,7 @@ def rounding_tolerance(dtype: np.dtype, similarity: float) -> float:
 
 
 def _checked_side(side: str) -> str:
-    if side not in SIDES:
-        raise ValueError(f"side must be one of {', '.join(map(repr, SIDES))}; got {side!r}")
+    one_of(side, "side", SIDES)
     return side
 
 

@@ -12,6 +12,7 @@ from dmlviz.embedder.as_found import evaluating
 from dmlviz.explanation.decomposition import SIMILARITIES, Decomposition, rounding_tolerance
 from dmlviz.explanation.last_maps import LastMap, embedding_of, map_by_map, needs_a_network, two_maps
 from dmlviz.explanation.method import Method
+from dmlviz.explanation.options import one_of, same_space
 
 Norm = Literal["variable", "constant"]
 NORMS: tuple[str, ...] = get_args(Norm)
@@ -171,19 +172,11 @@ def _of_maps(
 ) -> Decomposition:
     if norm is None:
         norm = "constant" if method == "rectified-grad-cam" else "variable"
-    if norm not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(map(repr, NORMS))}; got {norm!r}")
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
-        )
+    one_of(norm, "norm", NORMS)
+    one_of(similarity, "similarity", SIMILARITIES)
     kind = "dot" if method == "grad-cam-unnormalised" else similarity
     e_q, e_g = embedding_of(query), embedding_of(item)
-    if e_q.shape != e_g.shape:
-        raise ValueError(
-            f"both images must be embedded in the same space; got {e_q.size} dimensions for the query and "
-            f"{e_g.size} for the gallery image. Were they made by the same embedder?"
-        )
+    same_space(e_q.size, e_g.size)
     score, of_query, of_item, why_flat = _gradients(e_q, e_g, kind, norm, _precision(query, item))
     maps, notes = [], []
     for side, image, gradient in (("query", query, of_query), ("match", item, of_item)):

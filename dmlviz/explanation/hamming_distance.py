@@ -9,7 +9,7 @@ import numpy as np
 from dmlviz.embedder import Embedder, LocalEmbeddings
 from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
 from dmlviz.explanation.method import Method, against_index, suits_all
-from dmlviz.explanation.squared_distances import same_dimension
+from dmlviz.explanation.options import comparable
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -62,7 +62,7 @@ def hamming_bits(query: LocalEmbeddings, gallery: LocalEmbeddings) -> HammingBit
         >>> bits.distance, bits.differs.tolist()
         (2, [False, True, True])
     """
-    same_dimension(query, gallery)
+    comparable(query, gallery)
     e_q, e_g = _embedding(query), _embedding(gallery)
     return HammingBits(e_q > 0, e_g > 0, np.abs(e_q), np.abs(e_g))
 
@@ -97,7 +97,7 @@ def decompose_hamming(query: LocalEmbeddings, gallery: LocalEmbeddings) -> Decom
         >>> why.similarity, why.contributions[0, :, 0, 0].tolist(), why.constant
         (-1.0, [0.5, -0.5], -1.0)
     """
-    dimension = same_dimension(query, gallery)
+    dimension = comparable(query, gallery)
     dtype = np.result_type(query.vectors, gallery.vectors)
     (xq, bq), (xg, bg) = _shares(query), _shares(gallery)
     distance = hamming_bits(query, gallery).distance

@@ -16,6 +16,7 @@ from dmlviz.explanation.decomposition import (
 )
 from dmlviz.explanation.last_maps import needs_a_network
 from dmlviz.explanation.method import Method, against_index
+from dmlviz.explanation.options import one_of
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -92,10 +93,7 @@ def of_parts(
     query: IntegratedEmbeddings, item: IntegratedEmbeddings, similarity: str, nodes: int
 ) -> Decomposition:
     """Decompose the similarity of two embeddings that were taken apart by integrated Jacobians."""
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
-        )
+    one_of(similarity, "similarity", SIMILARITIES)
     why = decompose_similarity(query.local, item.local, "dot")
     score, scale = float(query.embedding @ item.embedding), 1.0
     notes = [_said(query, item, nodes)]

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dmlviz.explanation.method import Method
+from dmlviz.explanation.options import one_of
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -39,10 +40,8 @@ def method_named(name: str) -> Method:
     Raises:
         ValueError: If there is none of that name.
     """
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {name!r}")
-    found: tuple[Method, ...] = import_module(f"dmlviz.explanation.{module}").OFFERED
+    one_of(name, "method", METHODS)
+    found: tuple[Method, ...] = import_module(f"dmlviz.explanation.{_MODULE_OF[name]}").OFFERED
     return next(method for method in found if method.name == name)
 
 

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from dmlviz.explanation.decomposition import Decomposition
+from dmlviz.explanation.options import one_of
 
 Offsets = Literal["separate", "spread", "drop"]
 OFFSETS: tuple[str, ...] = get_args(Offsets)
@@ -49,8 +50,7 @@ def with_offsets(why: Decomposition, offsets: Offsets = "separate") -> Decomposi
         >>> dropped.total, dropped.similarity, dropped.residual
         (9.0, 8.0, 1.0)
     """
-    if offsets not in OFFSETS:
-        raise ValueError(f"offsets must be one of {', '.join(map(repr, OFFSETS))}; got {offsets!r}")
+    one_of(offsets, "offsets", OFFSETS)
     if why.contributions is None:
         raise ValueError(
             f"the offsets of a decomposition with pairs can be {offsets}; the method {why.method!r} has no pairs. "

@@ -10,6 +10,7 @@ from dmlviz.embedder import Embedder, LinearHead
 from dmlviz.explanation.decomposition import SIMILARITIES, Decomposition, rounding_tolerance
 from dmlviz.explanation.last_maps import LastMap, embedding_of, map_by_map, needs_a_network, two_maps
 from dmlviz.explanation.method import Method
+from dmlviz.explanation.options import one_of, same_space
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -103,19 +104,12 @@ def published_pairs(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray,
 
 
 def _of_maps(query: LastMap, item: LastMap, *, similarity: str = "cosine") -> Decomposition:
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
-        )
+    one_of(similarity, "similarity", SIMILARITIES)
     for image in (query, item):
         if reason := _unknown(image.embedder):
             raise ValueError(f"the published decomposition cannot be computed: {reason}")
     of_query, of_item = _cell_vectors(query), _cell_vectors(item)
-    if of_query.shape[2] != of_item.shape[2]:
-        raise ValueError(
-            f"both images must be embedded in the same space; got {of_query.shape[2]} dimensions for the query and "
-            f"{of_item.shape[2]} for the gallery image. Were they made by the same embedder?"
-        )
+    same_space(of_query.shape[2], of_item.shape[2])
     pairs, degenerate = published_pairs(of_query, of_item)
     score = _score(query, item, similarity)
     undefined = "" if np.isfinite(score) else "an embedding has no length, so its cosine is undefined"

@@ -13,10 +13,11 @@ from dmlviz.explanation.black_box import (
     shared_ranking,
     suits_dot_and_cosine,
 )
-from dmlviz.explanation.covering import Covering, Resolution, whole_number
+from dmlviz.explanation.covering import Covering, Resolution
 from dmlviz.explanation.decomposition import SIDES, Decomposition, Side
 from dmlviz.explanation.masked_views import Masks, in_batches
 from dmlviz.explanation.method import Method
+from dmlviz.explanation.options import whole_number
 from dmlviz.explanation.random_masks import RandomMasks
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
 from dmlviz.explanation.distance_maps import check_channels
 from dmlviz.explanation.last_maps import LastMap, hidden_by_rounding, map_by_map, needs_a_network, two_maps
 from dmlviz.explanation.method import Method
+from dmlviz.explanation.options import one_of
 
 Features = Literal["channels", "embedding"]
 FEATURES: tuple[str, ...] = get_args(Features)
@@ -126,8 +127,7 @@ def split_l1(query: LocalEmbeddings, gallery: LocalEmbeddings) -> Decomposition:
 def _of_maps(
     query: LastMap, item: LastMap, *, similarity: str = "cosine", of: str = "channels"
 ) -> Decomposition:
-    if of not in FEATURES:
-        raise ValueError(f"of must be one of {', '.join(map(repr, FEATURES))}; got {of!r}")
+    one_of(of, "of", FEATURES)
     if of == "channels":
         check_channels(query.feature_map.shape[0], item.feature_map.shape[0])
         return split_l1(*(LinearHead("avg").local_embeddings(one.feature_map) for one in (query, item)))

@@ -13,10 +13,11 @@ from dmlviz.explanation.black_box import (
     shared_ranking,
     suits_dot_and_cosine,
 )
-from dmlviz.explanation.covering import Covering, Resolution, whole_number
+from dmlviz.explanation.covering import Covering, Resolution
 from dmlviz.explanation.decomposition import SIDES, Decomposition, Side
 from dmlviz.explanation.masked_views import Masks, in_batches, similarities
 from dmlviz.explanation.method import Method
+from dmlviz.explanation.options import whole_number
 
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder

@@ -9,6 +9,7 @@ import numpy as np
 from dmlviz.embedder import Embedder, LocalEmbeddings
 from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
 from dmlviz.explanation.method import Method, against_index, suits_all
+from dmlviz.explanation.options import comparable, one_of
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -62,9 +63,8 @@ def decompose_squared_distance(
         >>> maps.overall_map("query").tolist(), maps.overall_map("gallery").tolist(), maps.constant
         ([[-2.0, -4.0]], [[6.0]], -4.0)
     """
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
-    dimension = same_dimension(query, gallery)
+    one_of(form, "form", FORMS)
+    dimension = comparable(query, gallery)
     metric, kind, note = _metric(matrix, factor, dimension)
     dtype = np.result_type(query.vectors, gallery.vectors)
     xq, xg = (side.vectors.reshape(-1, dimension).astype(np.float64) for side in (query, gallery))
@@ -150,24 +150,6 @@ def unit_length(local: LocalEmbeddings) -> LocalEmbeddings:
     return LocalEmbeddings(
         (local.vectors / length).astype(dtype), (local.offset / length).astype(dtype), local.note
     )
-
-
-def same_dimension(query: LocalEmbeddings, gallery: LocalEmbeddings) -> int:
-    """The dimension that two images share.
-
-    Raises:
-        ValueError: If the dimensions differ, or a value is NaN or infinite.
-    """
-    for name, side in (("query", query), ("gallery", gallery)):
-        if not side.finite:
-            raise ValueError(f"the {name}'s local embeddings must be finite; got NaN or infinity")
-    dimension, other = query.offset.shape[0], gallery.offset.shape[0]
-    if dimension != other:
-        raise ValueError(
-            f"both images must be embedded in the same space; got {dimension} dimensions for the query and "
-            f"{other} for the gallery image"
-        )
-    return dimension
 
 
 def _metric(

@@ -8,9 +8,9 @@ import numpy as np
 
 from dmlviz.embedder import LocalEmbeddings
 from dmlviz.explanation.coarser_cells import coarser_geometry, pooled
-from dmlviz.explanation.covering import whole_number
 from dmlviz.explanation.decomposition import Decomposition
 from dmlviz.explanation.method import Method, suits_all
+from dmlviz.explanation.options import comparable, one_of, whole_number
 from dmlviz.explanation.transport import transport
 
 if TYPE_CHECKING:
@@ -125,19 +125,11 @@ def match_structure(
         ValueError: As for `structural_matching`.
         TypeError: As for `structural_matching`.
     """
-    if marginals not in MARGINALS:
-        raise ValueError(f"marginals must be one of {', '.join(map(repr, MARGINALS))}; got {marginals!r}")
+    one_of(marginals, "marginals", MARGINALS)
     whole_number(iterations, "iterations", 1)
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is a share of the mass, from 0 to below 1; got {tolerance!r}")
-    for name, side in (("query", query), ("gallery image", gallery)):
-        if not side.finite:
-            raise ValueError(f"the {name}'s local embeddings must be finite; got NaN or infinity")
-    if query.dim != gallery.dim:
-        raise ValueError(
-            f"both images must be embedded in the same space; got {query.dim} dimensions for the query and "
-            f"{gallery.dim} for the gallery image"
-        )
+    comparable(query, gallery)
     local = pooled(query, grid), pooled(gallery, grid)
     (units_q, whole_q), (units_g, whole_g) = (_directions(side) for side in local)
     cosines = units_q @ units_g.T

@@ -16,6 +16,7 @@ from dmlviz.embedder.xcos import XCos
 from dmlviz.embedder.xcos_file import trunk_sha256, xcos_of
 from dmlviz.explanation.decomposition import SIMILARITIES, Decomposition, rounding_tolerance
 from dmlviz.explanation.method import Method, against_index
+from dmlviz.explanation.options import one_of
 
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder
@@ -244,10 +245,7 @@ def _explained(
     items: Sequence[Any],
     similarity: str,
 ) -> list[Decomposition]:
-    if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
-        )
+    one_of(similarity, "similarity", SIMILARITIES)
     weights, cosines, scores, e_q, e_g = _compared(head, embedder, asking, query, items)
     rivals = _rivals(e_q, e_g, similarity)
     count, h, w = weights.shape

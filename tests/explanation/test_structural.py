@@ -245,7 +245,7 @@ def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="same space; got 3 dimensions for the query and 4"):
         match_structure(local(rng, 2, 2, 3), local(rng, 2, 2, 4))
     broken = LocalEmbeddings(np.full((1, 1, 3), np.nan), np.zeros(3))
-    with pytest.raises(ValueError, match="gallery image's local embeddings must be finite"):
+    with pytest.raises(ValueError, match="gallery's local embeddings must be finite"):
         match_structure(local(rng, 2, 2, 3), broken)
 
 
