@@ -100,7 +100,9 @@ def overlap(boxes: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     found, known = np.asarray(boxes, dtype=np.float64).reshape(-1, 4), np.asarray(box, dtype=np.float64)
     shared = np.minimum(found[:, 2:], known[2:]) - np.maximum(found[:, :2], known[:2])
     inside = np.clip(shared, 0, None).prod(axis=1)
-    return np.asarray(inside / ((found[:, 2:] - found[:, :2]).prod(axis=1) + (known[2:] - known[:2]).prod() - inside))
+    return np.asarray(
+        inside / ((found[:, 2:] - found[:, :2]).prod(axis=1) + (known[2:] - known[:2]).prod() - inside)
+    )
 
 
 def _joined(count: int, ones: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -32,15 +32,16 @@ EVALUATOR = Evaluator(
     needs=("boxes",),
     caution=(
         "does not separate methods where objects fill the view or stand in its middle: the whole view (uniform), the "
-        "same network untrained, a Gaussian in the centre and the length of the features score as high as a true map, "
-        "or higher where the map is true to a few small parts; read it beside them. The best threshold is chosen on "
-        "the very pairs that are judged, which flatters every map, and may be so low that the box is the whole view"
+        "same network untrained, a Gaussian in the centre and the length of the features score as high as a true "
+        "map, or higher where the map is true to a few small parts; read it beside them. The best threshold is "
+        "chosen on the very pairs that are judged, which flatters every map, and may be so low that the box is the "
+        "whole view"
     ),
     source=(
         "Zhou et al. 2016, §3.2 (threshold at 20 % of the maximum, largest component, its box), with IoU ≥ 0.5 as in "
         "Shen et al., Dist-CAM, §3, which states no threshold; best threshold: MaxBoxAcc, Choe et al. 2020, here of "
-        "the positive part and 26 thresholds, where they rescale each map to 0 to 1; energy inside: Chen et al. 2020. "
-        "Maps are enlarged through the geometry of the cells, bilinear, not resized"
+        "the positive part and 26 thresholds, where they rescale each map to 0 to 1; energy inside: Chen et al. "
+        "2020. Maps are enlarged through the geometry of the cells, bilinear, not resized"
     ),
 )
 

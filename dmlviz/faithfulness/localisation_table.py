@@ -37,8 +37,8 @@ def localisation_table(
     """Top-1 localisation error of CAM, Dist-CAM and the exact decomposition (Shen et al., Dist-CAM, Table 1).
 
     A query is an error where the class it is given is wrong, or where the box of its map, by the rules of
-    `localisation`, meets the known box with an IoU below 0.5. A gallery's images are the training samples, its queries
-    the test samples. The rows of one network:
+    `localisation`, meets the known box with an IoU below 0.5. A gallery's images are the training samples, its
+    queries the test samples. The rows of one network:
 
     - "CAM" (eq. 3): the classifier's first class, and the map of that class. Only where the query embedder has a
       `classifier`.
@@ -107,7 +107,11 @@ Way = Callable[[int], Said]
 
 
 def _ways(
-    gallery: "Gallery", name: str, classes: Sequence[str] | None, baselines: Sequence[str], queries: np.ndarray
+    gallery: "Gallery",
+    name: str,
+    classes: Sequence[str] | None,
+    baselines: Sequence[str],
+    queries: np.ndarray,
 ) -> dict[str, Way]:
     """How each row gives a query its class and its map."""
     labels = np.asarray(gallery.labels)
@@ -157,7 +161,8 @@ def _dist_cam_of_prototypes(
     from dmlviz.explanation import class_prototype
 
     prototypes = [
-        class_prototype(gallery.embedder, gallery.images.subset(np.flatnonzero(labels == label))) for label in known
+        class_prototype(gallery.embedder, [gallery.images[int(i)] for i in np.flatnonzero(labels == label)])
+        for label in known
     ]
     means = np.stack([prototype.mean(axis=(1, 2)) for prototype in prototypes])
 
@@ -177,8 +182,8 @@ def _decomposition_of_prototypes(gallery: "Gallery", known: np.ndarray, labels: 
     prototypes = []
     for label in known:
         parts = gallery.local_embeddings_of(np.flatnonzero(labels == label))
-        vectors = np.mean([part.vectors for part in parts], axis=0, dtype=np.float64)
-        offset = np.mean([part.offset for part in parts], axis=0, dtype=np.float64)
+        vectors = np.stack([part.vectors for part in parts]).mean(axis=0, dtype=np.float64)
+        offset = np.stack([part.offset for part in parts]).mean(axis=0, dtype=np.float64)
         prototypes.append(LocalEmbeddings(vectors, offset))
     means = np.stack([prototype.embedding for prototype in prototypes])
     if kind == "cosine":
@@ -215,7 +220,7 @@ class _Judged:
             "best_low": kindest.interval()[0],
             "best_high": kindest.interval()[1],
             "best_threshold": float(self.thresholds[best]),
-            "class_error": float(1 - self.right[counted].mean()) if counted.any() else np.nan,
+            "class_error": float((~self.right[counted]).mean()) if counted.any() else np.nan,
             "box_error": float(boxes[:, 0].mean()) if counted.any() else np.nan,
             "best_box_error": float(boxes[:, best].mean()) if counted.any() else np.nan,
             "queries": asked.trials,
@@ -253,5 +258,7 @@ def _chosen(name: str, gallery: "Gallery", count: int | None, seed: int) -> np.n
             "with Gallery.build(training, embedder, queries=test)"
         )
     unasked = set(gallery.unranked_queries)
-    order = [q for q in np.random.default_rng(seed).permutation(len(gallery.queries)).tolist() if q not in unasked]
+    order = [
+        q for q in np.random.default_rng(seed).permutation(len(gallery.queries)).tolist() if q not in unasked
+    ]
     return np.sort(np.asarray(order[:count], dtype=np.int64))

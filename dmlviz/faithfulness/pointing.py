@@ -25,13 +25,13 @@ EVALUATOR = Evaluator(
     needs=("boxes",),
     caution=(
         "does not separate methods where objects stand in the middle: the same network untrained, the length of the "
-        "features and a Gaussian in the centre point at the object nearly as often; to tell methods apart ask for one "
-        "part (margin pointing, part transfer). The energy does tell a trained network from an untrained one"
+        "features and a Gaussian in the centre point at the object nearly as often; to tell methods apart ask for "
+        "one part (margin pointing, part transfer). The energy does tell a trained network from an untrained one"
     ),
     source=(
-        "Zhang et al. 2018, pointing game: the peak within 15 pixels of the object, here within a square of `tolerance` "
-        "pixels to each side, and cells that tie get their share; energy on the object: relevance mass accuracy, Arras "
-        "et al. 2022, of the positive part. Both read the map through the geometry of the cells"
+        "Zhang et al. 2018, pointing game: the peak within 15 pixels of the object, here within a square of "
+        "`tolerance` pixels to each side, and cells that tie get their share; energy on the object: relevance mass "
+        "accuracy, Arras et al. 2022, of the positive part. Both read the map through the geometry of the cells"
     ),
 )
 

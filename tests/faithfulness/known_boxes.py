@@ -22,7 +22,9 @@ def gallery_of(size, cell, count=6, geometry="true", preprocess=None, seed=0):
     pictures = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     images = ImageSet.from_arrays(list(pictures), [f"class {i // 2}" for i in range(count)])
     seen = preprocess or Preprocess.stretch(size)
-    return dv.Gallery.build(images, Embedder(trunk, LinearHead("avg"), seen, geometry=geometry), progress=False)
+    return dv.Gallery.build(
+        images, Embedder(trunk, LinearHead("avg"), seen, geometry=geometry), progress=False
+    )
 
 
 class Planted(Explained):

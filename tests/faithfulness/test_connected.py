@@ -98,5 +98,7 @@ def test_overlap_by_hand():
 def test_errors_say_what_was_expected():
     with pytest.raises(ValueError, match="connectivity must be 4 or 8; got 6"):
         components(np.ones((2, 2), bool), 6)
-    with pytest.raises(ValueError, match=r"masks must be bool of shape \(H, W\) or \(T, H, W\); got int64 of shape \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"masks must be bool of shape \(H, W\) or \(T, H, W\); got int64 of shape \(2,\)"
+    ):
         components(np.array([0, 1]))

@@ -133,7 +133,9 @@ def test_it_equals_the_loops(seed, threshold):
     np.testing.assert_allclose(found[MEAN].values, shared)
     np.testing.assert_allclose(found[ENERGY].values, energy)
     np.testing.assert_allclose(found[FIXED].values, [of[0] for of in hits])
-    assert found[BEST].value == pytest.approx(max(np.mean([of[t] for of in hits]) for t in range(len(hits[0]))))
+    assert found[BEST].value == pytest.approx(
+        max(np.mean([of[t] for of in hits]) for t in range(len(hits[0])))
+    )
 
 
 def slow_overlaps(pixels, threshold, box):
@@ -171,7 +173,9 @@ def test_the_gallerys_side_has_its_own_box(fine):
 
 
 def test_boxes_go_through_the_view_and_those_that_are_cropped_away_are_left_out():
-    shrunk = Preprocess(resize=(12, 12), crop=(8, 8))  # half the size, then the middle: rows and columns 2 to 9
+    shrunk = Preprocess(
+        resize=(12, 12), crop=(8, 8)
+    )  # half the size, then the middle: rows and columns 2 to 9
     gallery = gallery_of(24, 1, 2, preprocess=shrunk)
     known = KnownBoxes([(8, 8, 16, 16), (0, 0, 3, 3)])
     seen = np.zeros((8, 8))
@@ -215,7 +219,9 @@ def test_errors_say_what_was_expected(fine):
     gallery, known = fine
     with pytest.raises(ValueError, match="side must be one of 'query', 'gallery'; got 'left'"):
         localisation(gallery, truth=known, side="left")
-    with pytest.raises(ValueError, match="threshold is a share of the map's maximum, above 0 and at most 1; got 20"):
+    with pytest.raises(
+        ValueError, match="threshold is a share of the map's maximum, above 0 and at most 1; got 20"
+    ):
         localisation(gallery, truth=known, threshold=20)
     with pytest.raises(ValueError, match="no boxes round what the pictures show are known"):
         localisation(gallery)

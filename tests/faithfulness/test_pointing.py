@@ -84,7 +84,9 @@ def test_the_peak_lies_where_the_geometry_puts_the_cell(first, pixel):
 
 
 def test_by_hand():
-    gallery = gallery_of(4, 2, 2)  # the four cells' centres fall on pixels 0 and 2 (0.5 and 2.5, rounded to even)
+    gallery = gallery_of(
+        4, 2, 2
+    )  # the four cells' centres fall on pixels 0 and 2 (0.5 and 2.5, rounded to even)
     known = KnownBoxes([(0, 0, 2, 4)] * 2)
     two = figures(gallery, known, lambda i: np.array([[3.0, 1], [3, -5]]), 2, tolerance=0)
     assert two[PEAK].value == 0.5  # one of the two that tie
