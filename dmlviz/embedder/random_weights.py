@@ -44,6 +44,23 @@ def parametrised_layers(embedder: Embedder) -> list[str]:
     return list(_layers(embedder, *_parts(embedder)))
 
 
+def head_layers(embedder: Embedder) -> int:
+    """How many of `parametrised_layers` make the head: down to the first linear map or convolution, at least one.
+
+    A normalisation above it does not count by itself: fresh, it changes scales only.
+
+    Examples:
+        >>> from dmlviz.embedder import birds_embedder
+        >>> head_layers(birds_embedder())
+        1
+    """
+    found = list(_layers(embedder, *_parts(embedder)).values())
+    maps = (
+        n for n, part in enumerate(found, 1) if any(own.ndim >= 2 for own in part.parameters(recurse=False))
+    )
+    return next(maps, 1)
+
+
 def randomised(embedder: Embedder, layers: Literal["all"] | int = "all", seed: int = 0) -> Embedder:
     """Copy an embedder and draw the weights of its layers anew; the given one is left as it is.
 

@@ -19,8 +19,11 @@ from dmlviz.faithfulness.localisation import localisation
 from dmlviz.faithfulness.localisation_table import localisation_table
 from dmlviz.faithfulness.margin_pointing import margin_pointing, margin_pointing_swapped
 from dmlviz.faithfulness.pairs import Pairs, choose_pairs
+from dmlviz.faithfulness.part_removal import part_removal, part_swap
 from dmlviz.faithfulness.part_transfer import part_transfer
 from dmlviz.faithfulness.pointing import pointing
+from dmlviz.faithfulness.randomisation import randomisation
+from dmlviz.faithfulness.sanity import reference_swap, symmetry
 from dmlviz.faithfulness.second_order_curves import (
     RemovalCurves,
     removal_curves,
@@ -59,11 +62,16 @@ __all__ = [
     "localisation_table",
     "margin_pointing",
     "margin_pointing_swapped",
+    "part_removal",
+    "part_swap",
     "part_transfer",
     "pointing",
+    "randomisation",
+    "reference_swap",
     "removal_curves",
     "second_order_curves",
     "second_order_curves_features",
+    "symmetry",
     "trust",
     "truth_of",
 ]

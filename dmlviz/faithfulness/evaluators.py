@@ -20,6 +20,11 @@ _MODULE_OF = {  # a name with "_" for "-" is its function; modules may hold seve
     "coalitions-features": "coalitions",
     "second-order-curves": "second_order_curves",
     "second-order-curves-features": "second_order_curves",
+    "part-removal": "part_removal",
+    "part-swap": "part_removal",
+    "randomisation": "randomisation",
+    "reference-swap": "sanity",
+    "symmetry": "sanity",
 }
 EVALUATORS: tuple[str, ...] = tuple(_MODULE_OF)
 """Names of all evaluators, in the order of the tables."""
