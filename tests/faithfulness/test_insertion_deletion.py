@@ -12,10 +12,8 @@ from torch import nn
 
 import dmlviz as dv
 from dmlviz.embedder import CellGeometry, Embedder, LinearHead, birds_embedder
-from dmlviz.faithfulness import Explained
-from dmlviz.faithfulness.covered_curves import insertion_deletion_curves
+from dmlviz.faithfulness import Explained, deletion, insertion, insertion_deletion_curves
 from dmlviz.faithfulness.evaluators import EVALUATORS, evaluator_named
-from dmlviz.faithfulness.insertion_deletion import deletion, insertion
 from dmlviz.faithfulness.noisy_linear import noisy_linear
 from dmlviz.faithfulness.pixel_order import nearest_cells, ranks
 from dmlviz.images import ImageSet, Preprocess
@@ -272,6 +270,25 @@ def test_the_gallery_side_is_the_query_side_of_the_pair_turned_round(noise):
         assert not np.allclose(one, areas(ask, noise, "decomposition", PAIRS[:4], steps=9)["auc"])
 
 
+def test_two_networks_with_views_of_their_own():
+    random = np.random.default_rng(1)
+    large, small = (random.integers(0, 255, (3, side, side, 3), dtype=np.uint8) for side in (8, 6))
+    gallery = dv.Gallery.build(
+        ImageSet.from_arrays(list(small)),
+        darkness(6),
+        similarity="dot",
+        queries=ImageSet.from_arrays(list(large)),
+        query_embedder=darkness(8),
+        progress=False,
+    )
+    for side, pixels in (("query", 64), ("gallery", 36)):
+        curves = insertion_deletion_curves(gallery, pairs=[(0, 2)], steps=5, side=side, progress=False)
+        own = np.sort(Explained(gallery, "decomposition").of(0, 2).overall_map(side).ravel())[::-1]
+        expected = [own[: max(round(t * pixels), 1)].sum() for t in curves.thresholds]
+        np.testing.assert_allclose(curves.insertion[0], expected, rtol=1e-5)
+        np.testing.assert_allclose(curves.full, gallery.score(0, [2]))
+
+
 # --- the order of pixels ------------------------------------------------------------------------------------------
 
 
@@ -291,6 +308,24 @@ def test_the_first_pixel_lies_where_the_geometry_puts_the_highest_cell():
     rows, cols = nearest_cells((4, 4), (32, 32), geometry)
     assert rows[[0, 6, 7, 31]].tolist() == [0, 0, 1, 3]
     assert cols[[0, 8, 9, 31]].tolist() == [0, 0, 1, 3]
+
+
+def test_the_first_pixel_is_the_one_that_the_best_cell_reads():
+    """Cells that read one pixel each, (2i, 2j): half-pixel resizing would keep another one."""
+    trunk = nn.Conv2d(3, 3, 1, stride=2)
+    with torch.no_grad():
+        trunk.weight.copy_(-torch.eye(3)[:, :, None, None])
+        trunk.bias.fill_(1.0)
+    geometry = CellGeometry(stride=(2, 2), first=(0, 0), receptive_field=(1, 1))
+    embedder = Embedder(trunk, LinearHead("avg"), Preprocess.stretch(8, mean=0.0, std=1.0), geometry=geometry)
+    pictures = np.random.default_rng(5).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
+    images = ImageSet.from_arrays(list(pictures))
+    gallery = dv.Gallery.build(images, embedder, similarity="dot", progress=False)
+    curves = insertion_deletion_curves(gallery, pairs=[(0, 1), (1, 0)], steps=3, progress=False)
+    best = [
+        Explained(gallery, "decomposition").of(q, g).overall_map("query").max() for q, g in ((0, 1), (1, 0))
+    ]
+    np.testing.assert_allclose(curves.insertion[:, 0], best, rtol=1e-5)
 
 
 @pytest.mark.parametrize("unit", ["pixels", "cells"])
@@ -417,14 +452,14 @@ def test_on_birds_the_decomposition_is_far_from_chance_and_near_the_feature_norm
     described, ask = evaluator_named(name)
     assert name in EVALUATORS
     beside = ("feature norm", "centre", "uniform", "random")
-    found = ask(flock, pairs=6, steps=21, baselines=beside, progress=False)
+    found = ask(flock, pairs=4, steps=11, baselines=beside, progress=False)
     sign = 1 if described.better == "higher" else -1
     ours = sign * found.headline.value
     for baseline in ("centre", "uniform", "random"):
         assert ours > sign * found.baselines[baseline]["auc"].value + 0.05
         assert sign * found.figures["raw"].value > sign * found.baselines[baseline]["raw"].value
     assert abs(found.headline.value - found.baselines["feature norm"]["auc"].value) < 0.1
-    assert found.options == {"steps": 21, "fill": "white", "side": "query", "unit": "pixels"}
+    assert found.options == {"steps": 11, "fill": "white", "side": "query", "unit": "pixels"}
     assert "alone it does not separate methods" in repr(found)
 
 
