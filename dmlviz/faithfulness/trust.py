@@ -122,7 +122,12 @@ def trust(
         progress=progress,
     )
     sentences = {method: tuple(said_of(method, found.evaluations, found.skipped)) for method in found.methods}
-    return Trust(found, sentences, tuple(cautions(found.evaluations)), tuple(cannot_be_said(found.skipped)))
+    return Trust(
+        found,
+        sentences,
+        tuple(cautions(found.evaluations)),
+        tuple(cannot_be_said(found.evaluations, found.skipped)),
+    )
 
 
 def _suited(gallery: "Gallery") -> list[str]:

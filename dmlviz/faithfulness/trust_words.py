@@ -147,8 +147,12 @@ def cautions(evaluations: Sequence[Evaluation]) -> Iterator[str]:
             yield f"{evaluator.name}: {evaluator.caution.rstrip('.')}."
 
 
-def cannot_be_said(skipped: Iterable[Skipped]) -> Iterator[str]:
+def cannot_be_said(evaluations: Sequence[Evaluation], skipped: Sequence[Skipped]) -> Iterator[str]:
     """What was asked of no method, by reason, and what would have to be known."""
+    said = {e.method for e in evaluations}
+    for method in dict.fromkeys(s.method for s in skipped if s.evaluator and s.method):
+        if method not in said and method not in BASELINES:
+            yield f"Nothing could be asked about {method}."
     by_reason: dict[str, list[str]] = {}
     late: list[str] = []
     for evaluator, method, reason in skipped:

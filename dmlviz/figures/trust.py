@@ -29,7 +29,8 @@ def trust_figure(frame: "pd.DataFrame") -> go.Figure:
             trials, better ("higher" or "lower"). The first figure of each evaluator is drawn.
 
     Returns:
-        A figure. A dot is a method's value, its bar the 95 % interval; a grey tick is a baseline.
+        A figure, headline tests first. A dot is a method's value, its bar the 95 % interval, a grey tick a baseline.
+        A tick in a method's own row is a baseline that was read off the method itself; the pointer says which.
 
     Raises:
         ValueError: If a column is missing, or there is no row.
@@ -43,9 +44,12 @@ def trust_figure(frame: "pd.DataFrame") -> go.Figure:
         raise ValueError("there is no figure to draw: the frame has no row")
     first = frame.groupby("evaluator", sort=False)["figure"].transform("first")
     shown = frame[frame["figure"] == first]
-    if "beside" in shown:  # baselines read off one method itself have no row of their own
-        shown = shown[shown["beside"] == ""]
+    own = shown[shown["beside"] != ""] if "beside" in shown else shown[:0]
+    shown = shown.drop(own.index)
     evaluators = list(dict.fromkeys(shown["evaluator"]))
+    if "headline_test" in shown:
+        tests = dict(zip(shown["evaluator"], shown["headline_test"], strict=True))
+        evaluators.sort(key=lambda name: not tests[name])
     kinds = dict(zip(shown["method"], shown["kind"], strict=True))
     rows = sorted(kinds, key=lambda name: kinds[name] == "baseline")
     down, across = -(-len(evaluators) // _ACROSS), min(len(evaluators), _ACROSS)
@@ -61,12 +65,11 @@ def trust_figure(frame: "pd.DataFrame") -> go.Figure:
     for at, name in enumerate(evaluators):
         row, col = at // _ACROSS + 1, at % _ACROSS + 1
         found = shown[shown["evaluator"] == name].drop_duplicates("method")
-        for kind, marker in (
-            ("method", {"color": _METHOD, "size": 9}),
-            ("baseline", {"color": _BASELINE, "size": 11, "symbol": "line-ns-open", "line": {"width": 2}}),
-        ):
-            of_kind = found[found["kind"] == kind]
-            figure.add_trace(_dots(of_kind, kind, marker), row=row, col=col)
+        beside = own[own["evaluator"] == name]
+        for kind in ("baseline", "method"):
+            figure.add_trace(_dots(found[found["kind"] == kind], kind), row=row, col=col)
+        if len(beside):
+            figure.add_trace(_dots(beside, "read off the method"), row=row, col=col)
         figure.update_xaxes(range=_range(found), row=row, col=col)
     lines = {"gridcolor": f"rgba({_GRID}, 0.25)", "zerolinecolor": f"rgba({_GRID}, 0.6)", "automargin": False}
     figure.update_yaxes(
@@ -92,23 +95,26 @@ def _title(found: "pd.DataFrame") -> str:
     return f"{f'<b>{name}</b>' if bold else name}<br>{said}"
 
 
-def _dots(found: "pd.DataFrame", kind: str, marker: dict[str, object]) -> go.Scatter:
+def _dots(found: "pd.DataFrame", kind: str) -> go.Scatter:
+    own, method = kind == "read off the method", kind == "method"
+    tick = {"color": _BASELINE, "size": 11, "symbol": "line-ns-open", "line": {"width": 2}}
+    low, high = found["value"] - found["low"], found["high"] - found["value"]
     return go.Scatter(
         x=found["value"],
-        y=found["method"],
+        y=found["beside"] if own else found["method"],
         mode="markers",
-        marker=marker,
+        marker={"color": _METHOD, "size": 9} if method else tick,
         error_x={
             "type": "data",
-            "array": found["high"] - found["value"],
-            "arrayminus": found["value"] - found["low"],
-            "thickness": 2 if kind == "method" else 1,
+            "array": high,
+            "arrayminus": low,
+            "thickness": 2 if method else 1,
             "width": 0,
-            "color": marker["color"],
+            "color": _METHOD if method else _BASELINE,
         },
-        customdata=found[["low", "high", "trials"]],
-        hovertemplate="%{y}: %{x:.3~g} [%{customdata[0]:.3~g}, %{customdata[1]:.3~g}], "
-        "%{customdata[2]} trials<extra></extra>",
+        customdata=found[["method", "low", "high", "trials"]],
+        hovertemplate="%{customdata[0]}: %{x:.3~g} [%{customdata[1]:.3~g}, %{customdata[2]:.3~g}], "
+        "%{customdata[3]} trials<extra></extra>",
         name=kind,
     )
 
@@ -116,9 +122,11 @@ def _dots(found: "pd.DataFrame", kind: str, marker: dict[str, object]) -> go.Sca
 def _range(found: "pd.DataFrame") -> list[float]:
     """0 to 1 for shares, −1 to 1 for correlations, else round what is there; a little room at both ends."""
     ends = found[["value", "low", "high"]].stack().dropna()
-    low, high = float(min(ends.min(), 0.0)) if len(ends) else 0.0, float(ends.max()) if len(ends) else 1.0
+    if not len(ends):
+        return [-0.04, 1.04]
+    low, high = float(min(ends.min(), 0.0)), float(max(ends.max(), 0.0))
     for scale in ((0.0, 1.0), (-1.0, 1.0)):
-        if scale[0] <= low and high <= scale[1] and high > 0.05:
+        if scale[0] <= low and high <= scale[1] and max(-low, high) > 0.05:
             low, high = scale
             break
     room = 0.04 * (high - low or 1.0)
