@@ -20,6 +20,7 @@ def test_there_are_notebooks():
         "05_face_verification.ipynb",
         "06_geo_localization.ipynb",
         "07_methods_compared.ipynb",
+        "08_how_far_to_trust_a_map.ipynb",
     ]
 
 

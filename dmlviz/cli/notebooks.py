@@ -15,6 +15,7 @@ NOTEBOOKS = (
     "05_face_verification.ipynb",
     "06_geo_localization.ipynb",
     "07_methods_compared.ipynb",
+    "08_how_far_to_trust_a_map.ipynb",
 )
 
 
