@@ -1,6 +1,7 @@
 """The commands, their options and their help texts."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +22,20 @@ came about, and the Explorer: point at a beak and see what it matched.
 dmlviz demo                      open the notebook
 dmlviz demo --no-browser         only print its address
 dmlviz demo --html why.html      write the screen into one file
+"""
+
+_EVALUATE = """Ask every evaluator about every method of explanation, where the truth is known.
+
+Makes the tables of docs/faithfulness.md again, on galleries that are drawn on the spot and embedded by the networks
+that come with dmlviz. For a gallery of your own use dmlviz.faithfulness.trust or compare in Python: a gallery cannot
+be opened without its network, and a network cannot be named here.
+
+All methods and evaluators take hours on one gallery; --pairs, --methods, --evaluators and --budget make it less.
+
+\b
+dmlviz evaluate-explanations --methods decomposition,grad-cam --pairs 50
+dmlviz evaluate-explanations --gallery faces --budget 600 --out faces.md
+dmlviz evaluate-explanations --gallery birds --gallery places --unseen --resume run.jsonl
 """
 
 
@@ -71,6 +86,65 @@ def demo(ctx: click.Context, html: Path | None, folder: Path, no_browser: bool, 
     port = chosen_port(port)
     kept = put_notebooks(folder)
     open_lab(folder / FIRST, port=port, browser=not no_browser, kept=kept)
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Names one by one or with commas between them, each once."""
+    return tuple(dict.fromkeys(name.strip() for given in value for name in given.split(",") if name.strip()))
+
+
+@main.command(help=_EVALUATE)
+@click.option(
+    "--gallery",
+    "galleries",
+    multiple=True,
+    type=click.Choice(["birds", "faces", "persons", "places"]),
+    help="Which drawn gallery; may be given several times.  [default: birds]",
+)
+@click.option("--unseen", is_flag=True, help="Each gallery a second time, of families never looked at.")
+@click.option(
+    "--methods",
+    multiple=True,
+    callback=_names,
+    metavar="NAMES",
+    help="With commas; all that suit if left out.",
+)
+@click.option(
+    "--evaluators",
+    multiple=True,
+    callback=_names,
+    metavar="NAMES",
+    help="With commas; all that apply if left out.",
+)
+@click.option("--pairs", type=click.IntRange(min=1), default=200, show_default=True, help="How many pairs.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long each gallery may take; what does not fit is left out and named.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice of pairs."
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Keep what is finished, and go on from there: one file per gallery, its name before the ending.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Figures as JSON instead of tables.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write into a file instead of printing.",
+)
+@click.option("--small", is_flag=True, help="Galleries of a handful of pictures, for a look.")
+def evaluate_explanations(**asked: Any) -> None:
+    """Compare methods of explanation on drawn galleries."""
+    from dmlviz.cli.evaluating import evaluate
+
+    evaluate(**asked)
 
 
 def _was_given(ctx: click.Context, name: str) -> bool:
