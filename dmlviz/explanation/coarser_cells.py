@@ -7,7 +7,7 @@ import numpy as np
 
 from dmlviz.embedder import CellGeometry, LocalEmbeddings
 from dmlviz.embedder.cell_means import cell_means
-from dmlviz.explanation.covering import whole_number
+from dmlviz.explanation.options import whole_number
 
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder

@@ -135,6 +135,9 @@ def hamming(
         similarity: Not used: the signs of an embedding are those of its direction.
         query_embedder: The embedder of queries, where it is another.
 
+    Returns:
+        A `Decomposition` of kind "Hamming", as `decompose_hamming` gives it.
+
     Raises:
         HeadError: A head that is not a sum over cells at one of the images.
     """

@@ -134,6 +134,9 @@ def attention_rollout(
         reference: The same.
         dtype: "float64" computes the base in double precision; attention weights are those of the network as it is.
 
+    Returns:
+        A `Decomposition` with pairs over the patches, signed, in units of the similarity.
+
     Raises:
         ValueError: An unknown option, or a network whose attention cannot be read.
     """

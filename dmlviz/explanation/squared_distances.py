@@ -125,6 +125,9 @@ def squared_distance(
         normalised: Whether embeddings are brought to length 1 first; by default where the gallery ranks by the
             cosine, since then d² = 2 − 2·cosine ranks alike.
 
+    Returns:
+        A `Decomposition` whose similarity is −d² ≤ 0, as `decompose_squared_distance` gives it.
+
     Raises:
         ValueError: As `decompose_squared_distance`, or an embedding of length zero is to be normalised.
         HeadError: A head that is not a sum over cells at one of the images.

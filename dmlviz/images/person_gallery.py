@@ -63,6 +63,7 @@ class PersonSet(LookSet):
             The queries and the gallery.
 
         Raises:
+            TypeError: ``per_camera`` is no whole number.
             ValueError: No image is of that camera or of another one, or there are not enough images of each person.
         """
         cameras = np.array([image.scene.camera for image in self._images])

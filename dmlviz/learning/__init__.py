@@ -1,8 +1,9 @@
-"""Learning: how the embedders of the default gallery are made.
+"""Learning: how the shipped embedders and the shipped xCos head are made.
 
 ``python -m dmlviz.learning.train_birds --pooling avg --out DIR`` draws training birds as it goes, minimises the
-multi-similarity loss on them, and writes float16 weights with a card beside them. Nothing here is needed to use
-the embedders that ship with the package.
+multi-similarity loss on them, and writes float16 weights with a card beside them. ``train_generated`` does so for
+faces and persons, ``train_places`` for the two views of places with the in-batch softmax loss, ``train_xcos`` for an
+xCos head on the birds' trunk. Nothing here is needed to use what ships with the package.
 """
 
 from importlib import import_module

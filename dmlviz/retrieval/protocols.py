@@ -62,7 +62,7 @@ def market1501(queries: Side, items: Side, recall_at: Sequence[int] | None = Non
     """Person re-identification across cameras (Zheng et al., ICCV 2015).
 
     For each query, images of the same person from the same camera and images labelled "-1" are removed; images
-    labelled "0" (distractors) stay and are wrong for everyone. With hits at the ranks t_1 < ... < t_R of what
+    labelled "0000" (distractors) stay and are wrong for everyone. With hits at the ranks t_1 < ... < t_R of what
     remains:
 
     - CMC@k: share of queries with t_1 <= k.
