@@ -160,7 +160,8 @@ class Embedder:
             input_size: (H, W) fed to the model, where `preprocess` leaves it open.
             head: "fold" refuses a head that is not a sum over cells; "frozen" holds the length that a LayerNorm
                 after the pooling divides by at each image, which is exact then; "linearised" splits any head to
-                first order at each image. What was held or split so, every result says.
+                first order at each image, and one that reads a class token along a path (see above). What was held
+                or split so, every result says.
             name: What to call the embedder; the model's class name by default.
 
         Raises:

@@ -84,7 +84,6 @@ SIDE_EYE: Final = disc(4.2, 9.6, 1.0, 1.5, 8)
 TORSO: Final = both_sides((0, 19.5), (6, 20), (12.4, 23), (12.2, 34), (11.2, 46), (12, 58), (0, 59.5), per=2)
 """The top's trunk, as seen from the front; from the side it is narrower."""
 COAT: Final = both_sides((0, 19.5), (6, 20), (12.8, 23), (12.6, 36), (13.2, 52), (15.6, 76), (0, 77.5), per=2)
-LEG_TOP: Final = 55.0
 STRIPES: Final = tuple(corners((-15, y), (15, y), (15, y + 3.6), (-15, y + 3.6)) for y in (26, 34, 42, 50))
 BIB: Final = corners((-7.6, 33), (7.6, 33), (10.6, 46), (11.4, 59), (-11.4, 59), (-10.6, 46))
 BRACES: Final = (
@@ -93,7 +92,6 @@ BRACES: Final = (
 )
 HOOD: Final = both_sides((0, 17), (7, 17.6), (10, 22), (5.5, 27), (0, 28.4), per=2)
 POUCH: Final = corners((-6.2, 45), (6.2, 45), (8.6, 55), (-8.6, 55))
-SKIRT: Final = both_sides((0, 54), (11, 54.5), (14, 66), (18.5, 82), (0, 84.5), per=2)
 
 ARM: Final = smooth((-3.0, -1), (0, -2.6), (3.2, 0), (2.9, 14), (2.6, 27), (-2.3, 27), (-2.9, 14), per=2)
 """Frame of an arm: the shoulder at the origin, hanging to +y."""
