@@ -122,7 +122,7 @@ def as_markdown(frame: pd.DataFrame) -> str:
                 row.network,
                 row.method,
                 cell(row.error, row.low, row.high),
-                f"{cell(row.best_error, row.best_low, row.best_high)} at {row.best_threshold:.2f}",
+                f"{cell(row.best_error, row.best_low, row.best_high)} at {row.best_threshold:g}",
                 f"{100 * row.class_error:.1f}",
                 f"{100 * row.box_error:.1f}",
                 f"{100 * row.best_box_error:.1f}",
@@ -164,10 +164,12 @@ their maps know no pair: *uniform* is the whole view, *centre* a Gaussian in its
 each cell's features, *random weights* the exact decomposition of the same network with its weights drawn anew.
 
 **The box does not separate methods here.** A bird's box, from beak to tail, fills most of its view and lies in its
-middle, so that a Gaussian in the centre, which has seen no image, beats every explanation, and the whole view beats
-most. Exact maps lose this game because they are true to a few small parts: at 20 % of the maximum their box holds
-the part that decided, not the bird. Low thresholds mend that by taking in nearly the whole view, and the best
-threshold is chosen on the very images that are judged.
+middle, so that a Gaussian in the centre, which has seen no image, beats every explanation, and at CAM's threshold so
+does the whole view. Explanations lose this game because they are true to a few small parts: at 20 % of the maximum
+their box holds the part that decided, not the bird. Lower thresholds mend that by taking in more and more of the
+view, until the error is about that of the whole view; and the best threshold is chosen on the very images that are
+judged. With it Dist-CAM comes out before CAM, as in the paper, and the exact decomposition is no better than Dist-
+CAM.
 
 What differs from the paper: no network is trained on ImageNet here, and none twice, once with a softmax and once
 with a distance. The birds' networks were trained by metric learning on other species; every other image of each

@@ -27,6 +27,19 @@ def gallery_of(size, cell, count=6, geometry="true", preprocess=None, seed=0):
     )
 
 
+def two_networks():
+    """Two queries of 32 × 32 with cells of 8 from pixel 0, two images of 24 × 24 with cells of 6 from pixel 5."""
+    asking = gallery_of(32, 8, 2, geometry=CellGeometry((8, 8), (0, 0), (8, 8)))
+    given = gallery_of(24, 6, 2, geometry=CellGeometry((6, 6), (5, 5), (6, 6)))
+    return dv.Gallery.build(
+        given.images,
+        given.embedder,
+        queries=asking.images,
+        query_embedder=asking.embedder,
+        progress=False,
+    )
+
+
 class Planted(Explained):
     """Explanations whose query maps come from a function of the query, gallery maps from one of the item."""
 

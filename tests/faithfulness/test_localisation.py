@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent))  # for known_boxes, which tests of this room share
 
-from known_boxes import Planted, gallery_of, inside, slow_enlarged, some_boxes
+from known_boxes import Planted, gallery_of, inside, slow_enlarged, some_boxes, two_networks
 from test_connected import flood
 
 import dmlviz as dv
@@ -170,6 +170,17 @@ def test_the_gallerys_side_has_its_own_box(fine):
     assert found[MEAN].value == 1
     crossed = figures(gallery, known, lambda i: inside(known, (i + 1) % COUNT, SIZE), pairs, side="gallery")
     assert crossed[MEAN].value < 1
+
+
+@pytest.mark.parametrize(("side", "top", "bottom"), [("query", 4, 13), ("gallery", 8, 15)])
+def test_each_side_has_its_own_network(side, top, bottom):
+    """One cell (1, 1) at pixel 8 of the query, at pixel 11 of the image; half its tent reaches half a cell further."""
+    gallery = two_networks()
+    known = KnownBoxes([(top, top, bottom, bottom)] * 2)
+    hot = np.zeros((4, 4))
+    hot[1, 1] = 1
+    found = figures(gallery, (known, known), lambda i: hot, [(0, 1)], threshold=0.5, side=side)
+    assert found[MEAN].value == 1
 
 
 def test_boxes_go_through_the_view_and_those_that_are_cropped_away_are_left_out():

@@ -33,7 +33,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def gallery():
     only = {"birds": NETWORKS["birds, average pooling"]}
-    return next(galleries(0, only, families=2, per_class=4))[1]
+    return next(galleries(0, only, families=1, per_class=4))[1]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def found(gallery):
 
 def test_the_rows_and_what_they_hold(found):
     assert list(found.index) == [*ROWS, "uniform"]
-    assert (found["queries"] == 24).all()
+    assert (found["queries"] == 12).all()
     assert (found["left_out"] == 0).all()
     for kind in ("", "best_"):
         inner = found[["low", "error", "high"] if not kind else ["best_low", "best_error", "best_high"]]
@@ -129,23 +129,23 @@ def test_a_wrong_class_is_an_error_whatever_the_box():
     row = frame.set_index("method").loc["uniform"]
     assert row["error"] == row["class_error"]
     assert row["error"] == pytest.approx(1 - right)
-    assert 1 - right >= 2 / 12
+    assert right < 0.9
     assert row["box_error"] == 0
     assert "CAM" not in set(frame["method"])  # there is no classifier
 
 
 def test_fewer_queries_are_a_seeded_choice(gallery):
     once, again = (
-        localisation_table({"b": gallery}, baselines=[], queries=7, seed=3, progress=False) for _ in range(2)
+        localisation_table({"b": gallery}, baselines=[], queries=3, seed=3, progress=False) for _ in range(2)
     )
     assert once.equals(again)
-    assert (once["queries"] == 7).all()
+    assert (once["queries"] == 3).all()
 
 
 def test_scores_are_what_cam_explains(gallery):
-    pictures = [gallery.queries[i] for i in (0, 3, 17)]
+    pictures = [gallery.queries[i] for i in (0, 3, 11)]
     scores = class_scores(gallery.embedder, pictures)
-    assert scores.shape == (3, 12)
+    assert scores.shape == (3, 6)
     for picture, of in zip(pictures, scores, strict=True):
         assert cam(gallery.embedder, picture, picture).similarity == pytest.approx(of.max(), rel=1e-5)
         assert cam(gallery.embedder, picture, picture, target=4).similarity == pytest.approx(of[4], rel=1e-4)
@@ -210,5 +210,5 @@ def test_errors_say_what_was_expected(gallery):
         localisation_table({"n": gallery}, threshold=0)
     with pytest.raises(ValueError, match="queries must be at least 1, or None for all; got 0"):
         localisation_table({"n": gallery}, queries=0)
-    with pytest.raises(ValueError, match="the classifier of 'n' has 12 classes, and 2 labels are known"):
+    with pytest.raises(ValueError, match="the classifier of 'n' has 6 classes, and 2 labels are known"):
         localisation_table({"n": gallery}, classes={"n": ["a", "b"]}, progress=False)

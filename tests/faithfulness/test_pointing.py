@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent))  # for known_boxes, which tests of this room share
 
-from known_boxes import Planted, gallery_of, inside, slow_enlarged, some_boxes
+from known_boxes import Planted, gallery_of, inside, slow_enlarged, some_boxes, two_networks
 
 import dmlviz as dv
 from dmlviz.embedder import CellGeometry, birds_embedder
@@ -81,6 +81,17 @@ def test_the_peak_lies_where_the_geometry_puts_the_cell(first, pixel):
     hot = np.zeros((4, 4))
     hot[1, 1] = 1
     assert figures(gallery, known, lambda i: hot, 2, tolerance=0)[PEAK].value == 1
+
+
+@pytest.mark.parametrize(("side", "pixel"), [("query", 8), ("gallery", 11)])
+def test_each_side_has_its_own_network(side, pixel):
+    gallery = two_networks()
+    known = KnownBoxes([(pixel, pixel, pixel + 1, pixel + 1)] * 2)
+    hot = np.zeros((4, 4))
+    hot[1, 1] = 1
+    found = figures(gallery, (known, known), lambda i: hot, [(0, 1)], tolerance=0, side=side)
+    assert found[PEAK].value == 1
+    assert found[ENERGY].value == pytest.approx(1 / (8 if side == "query" else 6) ** 2)
 
 
 def test_by_hand():
