@@ -297,7 +297,8 @@ class Explorer(anywidget.AnyWidget):
         """Add what was measured, on the thread that measured it."""
         figures = figures_of(self, found)
         if figures is not None:
-            self.trust = joined(self.trust, figures)
+            with _AT_WORK:
+                self.trust = joined(self.trust, figures)
 
     def _on_screen(self) -> list[str]:
         return [self.method] if self.compare in (None, self.method) else [self.method, self.compare]

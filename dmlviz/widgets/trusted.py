@@ -23,6 +23,17 @@ COLUMNS = (
     "left_out",
     "better",
 )
+LATE = "no time was left; dmlviz.faithfulness.trust with a larger budget asks this, too"
+_NOTHING: dict[str, Any] = {
+    "pairs": {},
+    "summaries": {},
+    "known": "",
+    "evaluators": [],
+    "methods": {},
+    "baselines": {},
+    "unasked": [],
+}
+_ROUNDING = 1e-6
 _SCALES = ((0.0, 1.0), (-1.0, 1.0))
 _LACKING = {
     "parts": "their parts",
@@ -40,8 +51,9 @@ def figures_of(_: Any, found: Any) -> "pd.DataFrame | None":
         found: None, a frame, or anything whose `to_frame()` gives one: `faithfulness.trust`, `compare`, an `Evaluation`.
 
     Returns:
-        A copy of the frame. Where they are known, its `attrs["rules"]` says of each method how its pairs were chosen,
-        and `attrs["skipped"]` which evaluators were not asked of which methods, and why.
+        A copy of the frame. Where they are known, its `attrs` say of each method how its pairs were chosen ("rules")
+        and what was found in a sentence ("summaries"); and which evaluators were not asked of which methods, and why
+        ("skipped").
 
     Raises:
         TypeError: If it is no frame and has no `to_frame()`.
@@ -69,8 +81,11 @@ def figures_of(_: Any, found: Any) -> "pd.DataFrame | None":
     rule = getattr(getattr(found, "pairs", None), "rule", "")
     if rule:
         kept.attrs["rules"] = dict.fromkeys(_methods(kept), rule)
-    if hasattr(found, "skipped"):
-        kept.attrs["skipped"] = [list(map(str, each)) for each in found.skipped]
+    if hasattr(found, "sentences"):
+        kept.attrs["summaries"] = {method: said[0] for method, said in found.sentences.items()}
+    asked = getattr(found, "comparison", found)
+    if hasattr(asked, "skipped"):
+        kept.attrs["skipped"] = [list(map(str, each)) for each in asked.skipped]
     return kept
 
 
@@ -83,12 +98,11 @@ def joined(known: "pd.DataFrame | None", new: "pd.DataFrame") -> "pd.DataFrame":
     anew = _methods(new)
     again = (known["kind"] == "method") & known["method"].isin(anew)
     both = pd.concat([known[~again], new], ignore_index=True)
-    rules, skipped = ([frame.attrs.get(name, {}) for frame in (known, new)] for name in ("rules", "skipped"))
-    still = [each for each in skipped[0] if each[1] not in anew]
+    still = [each for each in known.attrs.get("skipped", []) if each[1] not in anew]
     both.attrs = {
-        "rules": {**rules[0], **rules[1]},
-        "skipped": [*still, *(each for each in skipped[1] if each not in still)],
+        name: {**known.attrs.get(name, {}), **new.attrs.get(name, {})} for name in ("rules", "summaries")
     }
+    both.attrs["skipped"] = still + [each for each in new.attrs.get("skipped", []) if each not in still]
     return both
 
 
@@ -100,13 +114,14 @@ def pack_trust(gallery: "Gallery", frame: "pd.DataFrame | None") -> dict[str, An
         frame: As `figures_of` gives it; None where nothing was measured.
 
     Returns:
-        "pairs": by method how many pairs, and how they were chosen. "known": what is known of the pictures.
-        "evaluators": what each asks, those that tell methods apart first, with the scale on which its figures are
-        drawn. "methods": figures by method and evaluator, each with its baselines. "baselines": what each baseline
-        is. "unasked": which evaluators were not asked, of which method or of all (""), and why.
+        "pairs": by method how many pairs, and how they were chosen. "summaries": by method what was found, in a
+        sentence. "known": what is known of the pictures. "evaluators": what each asks, those that tell methods apart
+        first, with the scale on which its figures are drawn. "methods": figures by method and evaluator, each with
+        its baselines. "baselines": what each baseline is. "unasked": which evaluators were not asked, of which
+        method or of all (""), and why.
     """
     if frame is None:
-        return {"pairs": {}, "known": "", "evaluators": [], "methods": {}, "baselines": {}, "unasked": []}
+        return dict(_NOTHING)
     from dmlviz.faithfulness import BASELINES, truth_of
     from dmlviz.faithfulness.evaluators import EVALUATORS, evaluator_named
 
@@ -132,13 +147,14 @@ def pack_trust(gallery: "Gallery", frame: "pd.DataFrame | None") -> dict[str, An
     if skipped is None:
         skipped = [(name, "", other.inapplicable(truth)) for name, other in every.items() if name not in told]
     unasked = [
-        {"evaluator": name, "method": method, "reason": reason}
+        {"evaluator": name, "method": method, "reason": LATE if "budget" in reason else reason}
         | ({"title": every[name].title, "headline": every[name].headline})
         for name, method, reason in skipped
         if reason and name in every and method not in BASELINES
     ]
     return {
         "pairs": {method: _on_pairs(frame, method) for method in methods},
+        "summaries": {method: said for method, said in frame.attrs.get("summaries", {}).items() if said},
         "known": _known(truth, needed),
         "evaluators": evaluators,
         "methods": methods,
@@ -162,8 +178,13 @@ def _words(name: str, evaluator: "Evaluator | None", better: str) -> dict[str, A
 
 
 def _by_method(rows: "pd.DataFrame", headline: str) -> dict[str, dict[str, Any]]:
-    """One evaluator's figures by method; baselines belong to the method that they follow, or else to all."""
+    """One evaluator's figures by method.
+
+    A baseline that was read off a method stands in the column "beside"; the others belong to the method that they
+    follow, and to methods that no baseline follows.
+    """
     found: dict[str, dict[str, Any]] = {}
+    own: dict[str, dict[str, Any]] = {}
     every: dict[str, dict[str, Any]] = {}
     current = ""
     for row in rows.to_dict("records"):
@@ -175,13 +196,16 @@ def _by_method(rows: "pd.DataFrame", headline: str) -> dict[str, dict[str, Any]]
             else:
                 mine["others"].append({"name": str(row["figure"]), **_figure(row)})
         elif row["figure"] == headline:
-            name = str(row["method"])
+            name, beside = str(row["method"]), row.get("beside")
+            if isinstance(beside, str) and beside:
+                own.setdefault(beside, {})[name] = _figure(row)
+                continue
             every.setdefault(name, _figure(row))
             if current:
                 found[current]["baselines"][name] = _figure(row)
-    for mine in found.values():
-        beside = mine["baselines"] or every
-        mine["baselines"] = [{"name": name, **figure} for name, figure in beside.items()]
+    for method, mine in found.items():
+        shared = {**own.get(method, {}), **(mine["baselines"] or every)}
+        mine["baselines"] = [{"name": name, **figure} for name, figure in shared.items()]
     return {method: mine for method, mine in found.items() if mine["figure"] is not None}
 
 
@@ -203,7 +227,7 @@ def _scale(rows: "pd.DataFrame") -> list[float]:
     values = values[np.isfinite(values)]
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     for ends in _SCALES:
-        if ends[0] <= low and high <= ends[1]:
+        if ends[0] - _ROUNDING <= low and high <= ends[1] + _ROUNDING:
             return list(ends)
     size = max(high, -low)
     step = 10.0 ** np.floor(np.log10(size)) / 2

@@ -181,6 +181,7 @@ export interface TrustEvaluator {
 /** How far to trust the methods, and what is being measured. */
 export interface TrustMeta {
   pairs: Record<string, { count: string; rule: string }>; // by method
+  summaries: Record<string, string>; // by method, what was found
   known: string; // of the pictures
   evaluators: TrustEvaluator[];
   methods: Record<string, Record<string, TrustFound>>;

@@ -7,6 +7,7 @@ import type { MethodMeta, TrustEvaluator, TrustFigure, TrustFound } from "./mode
 
 const GAP = 10; // pixels between the labels of two ticks
 const BEYOND = 24; // pixels that labels may stick out on the right
+const LEAD = 9; // pixels between a tick and its label
 const ROW = 15; // pixels from one row of labels to the next
 
 /** A figure with as many digits as its interval bears. */
@@ -26,8 +27,9 @@ function digitsOf({ low, high }: Pick<TrustFigure, "value" | "low" | "high">): n
 }
 
 function figure(value: number | null, digits: number): string {
-  if (value !== null && value !== 0 && Math.abs(value) < 0.5 * 10 ** -digits) return tiny(value);
-  return plain(value, digits);
+  const size = Math.abs(value ?? 0);
+  if (size > 0 && size < 0.0005) return tiny(value);
+  return plain(value, size > 0 && size < 0.005 ? 3 : digits);
 }
 
 /** Where a value lies on a scale, from 0 to 100. */
@@ -63,7 +65,8 @@ export function trustLine(
 ): HTMLElement {
   const { value, low, high, trials, leftOut } = found.figure;
   const at = (x: number) => `left: ${along(test.scale, x)}%`;
-  const words = found.baselines.map((baseline) => `${baseline.name} ${estimate(baseline)}`);
+  const likewise = (baseline: TrustFigure) => figure(baseline.value, digitsOf(found.figure)); // in as many digits
+  const words = found.baselines.map((baseline) => `${baseline.name} ${likewise(baseline)}`);
   const heard = `${method.title}: ${estimate(found.figure)}, 95 % interval ${interval(found.figure)}, n = ${trials}${words.length ? `; baselines: ${words.join(", ")}` : ""}`;
   const axis = h("div", { class: "axis", role: "img", "aria-label": heard });
   if (test.scale[0] < 0) axis.append(h("i", { class: "zero", style: at(0) }));
@@ -78,7 +81,7 @@ export function trustLine(
     if (baseline.value === null) continue;
     labels.append(
       h("span", { class: "tick-label", "data-at": along(test.scale, baseline.value), "data-baseline": baseline.name, "data-value": baseline.value, title: [says[baseline.name] ?? "", interval(baseline)].filter(Boolean).join("; ") },
-        baseline.name, h("b", { class: "number", text: estimate(baseline) })),
+        baseline.name, h("b", { class: "number", text: likewise(baseline) })),
     );
   }
   const left = leftOut ? `, ${leftOut} left out` : "";
@@ -96,12 +99,25 @@ export function trustLine(
 
 const short = (value: number): string => plain(value, Number.isInteger(value) ? 0 : 2);
 
+/** Thin lines from the ticks to their labels. */
+function leaders(labels: HTMLElement[], width: number): SVGElement {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const label of labels) {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    const from = (Number(label.dataset.at) / 100) * width;
+    const middle = label.offsetLeft + label.offsetWidth / 2;
+    path.setAttribute("d", `M${from.toFixed(1)} 0L${middle.toFixed(1)} ${LEAD}`);
+    svg.append(path);
+  }
+  return svg;
+}
+
 /** Put the labels of ticks below their ticks in the same order, in several rows where one is too short. */
 export function settleTicks(root: HTMLElement): void {
   for (const labels of root.querySelectorAll<HTMLElement>(".tick-labels")) {
     const width = labels.clientWidth;
     if (!width) continue;
-    const each = ([...labels.children] as HTMLElement[]).sort((a, b) => Number(a.dataset.at) - Number(b.dataset.at));
+    const each = [...labels.querySelectorAll<HTMLElement>(".tick-label")].sort((a, b) => Number(a.dataset.at) - Number(b.dataset.at));
     const low = labels.closest(".trust-line")!.getBoundingClientRect().left - labels.getBoundingClientRect().left;
     const high = width + BEYOND;
     const needed = each.reduce((sum, label) => sum + label.offsetWidth + GAP, -GAP);
@@ -115,5 +131,8 @@ export function settleTicks(root: HTMLElement): void {
       });
     }
     labels.style.height = `${rows * ROW}px`;
+    labels.querySelector("svg")?.remove();
+    labels.classList.toggle("led", rows === 1);
+    if (rows === 1) labels.append(leaders(each, width));
   }
 }

@@ -11,6 +11,7 @@ export interface TrustEvents {
 }
 
 const ABOUT = "The dot is the method\u2019s figure, the bar its 95\u202f% interval. Ticks are baselines: maps that know nothing of the pair. A figure says something where it stands clear of them.";
+const PATIENCE = 10_000; // milliseconds until the panel says that the kernel has not begun
 
 export class Trust {
   readonly element: HTMLDialogElement;
@@ -70,7 +71,7 @@ export class Trust {
 
   private place(): void {
     const sheet = this.element.parentElement!.getBoundingClientRect();
-    const above = this.back!.getBoundingClientRect().top - 10;
+    const above = this.back!.parentElement!.getBoundingClientRect().top - 10; // the picker of methods stays in reach
     this.element.style.bottom = `${sheet.bottom - above}px`;
     this.element.style.maxHeight = `${Math.max(260, Math.min(above - sheet.top - 8, 0.86 * window.innerHeight))}px`;
   }
@@ -95,7 +96,9 @@ export class Trust {
       ["Also measured; these do not tell good maps from bad ones by themselves", shown.filter(({ headline }) => !headline)],
     ];
     const at = this.body.scrollTop;
+    const inside = this.body.contains(document.activeElement);
     this.body.replaceChildren(
+      ...known.filter(({ name }) => meta.summaries[name]).map((method) => h("p", { class: "summary" }, methods.length > 1 && h("b", { text: `${sentence(method.title)}. ` }), meta.summaries[method.name])),
       ...(known.length ? [h("p", { class: "about-ticks", text: ABOUT })] : []),
       ...methods.filter(({ name }) => !meta.methods[name]).map((method) => this.missing(meta, method, live)),
       ...groups.filter(([, tests]) => tests.length).flatMap(([title, tests], n) => [
@@ -105,6 +108,7 @@ export class Trust {
       ...(known.length ? [unasked(meta, known, shown)] : []),
     );
     this.body.scrollTop = at;
+    if (inside) this.body.focus({ preventScroll: true }); // what had the focus is gone
     this.settle();
     this.tick(meta);
   }
@@ -144,11 +148,17 @@ export class Trust {
     if (at > 0) return box(h("p", { role: "status", text: `${title} is measured after ${sentence(this.all.find(({ name }) => name === meta.measuring[0])?.title ?? meta.measuring[0])}.` }));
     if (!live) return box(h("p", { text: `No figures of ${title} were measured before this page was exported.` }));
     const button = h("button", { type: "button", "data-testid": "trust-measure", "data-method": method.name, text: `measure (about ${meta.seconds} s)` });
-    button.addEventListener("click", () => this.events.measure(method.name), { signal: this.signal });
+    const told = h("p", { class: "caution", role: "status", text: failed ? "" : "Every test that applies to this gallery, on as many of its pairs as the time allows, with baselines." });
+    button.addEventListener("click", () => {
+      this.body.focus({ preventScroll: true });
+      button.disabled = true;
+      setTimeout(() => setText(told, "No answer from the kernel yet: it is busy, or gone."), PATIENCE);
+      this.events.measure(method.name);
+    }, { signal: this.signal });
     return box(
       failed ? h("p", { class: "failed", role: "alert", text: `${title} could not be measured. ${failed}` }) : h("p", { text: `No figures of ${title} have been measured on this gallery yet.` }),
       button,
-      !failed && h("p", { class: "caution", text: "Every test that applies to this gallery, on as many of its pairs as the time allows, with baselines." }),
+      told,
     );
   }
 
@@ -210,11 +220,14 @@ function unasked(meta: TrustMeta, methods: MethodMeta[], shown: TrustEvaluator[]
     if (ours && !shown.some(({ name }) => name === each.evaluator) && !tests.has(each.evaluator)) tests.set(each.evaluator, each);
   }
   if (!tests.size) return "";
+  const byReason = new Map<string, string[]>();
+  for (const { title, reason, headline } of tests.values()) {
+    byReason.set(reason, [...(byReason.get(reason) ?? []), headline ? `${title} (which tells methods apart)` : title]);
+  }
   return h(
     "section",
     { class: "unasked", "data-testid": "trust-unasked" },
     h("h4", { class: "weak", text: "Not asked here" }),
-    ...[...tests.values()].map(({ title, reason, headline }) =>
-      h("p", { class: "caution" }, h("b", { text: sentence(title) }), headline ? ", which tells methods apart: " : ": ", `${reason}.`)),
+    ...[...byReason].map(([reason, titles]) => h("p", { class: "caution" }, h("b", { text: sentence(titles.join("; ")) }), `: ${reason}.`)),
   );
 }

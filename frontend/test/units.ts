@@ -6,6 +6,7 @@ import { digitsFor, percent, plain, signed, tiny } from "../src/format";
 import { Smooth, cellOfPixel, cellsIn, columnOf, mixAt, mixedLength, rowOf } from "../src/maps";
 import { Queries } from "../src/queries";
 import { balance } from "../src/data";
+import { along, besideEachOther, estimate, interval } from "../src/trust-line";
 
 const place = { view: [48, 64], grid: [6, 8], first: [3.5, 3.5], stride: [8, 8] };
 const near = (a, b, by = 1e-6) => assert.ok(Math.abs(a - b) <= by, `${a} is not ${b}`);
@@ -73,6 +74,32 @@ test("balance makes rows and columns sum to what they should", () => {
   balance(tensor, Float32Array.from([7, 14]), Float32Array.from([5, 7, 9]));
   near(tensor[0] + tensor[1] + tensor[2], 7, 1e-5);
   near(tensor[1] + tensor[4], 7, 1e-5);
+});
+
+test("figures carry as many digits as their intervals bear", () => {
+  assert.equal(estimate({ value: 0.8649, low: 0.81, high: 0.92 }), "0.86");
+  assert.equal(estimate({ value: 0.8649, low: 0.86, high: 0.87 }), "0.865");
+  assert.equal(estimate({ value: 3.1e-8, low: 2.3e-8, high: 4.4e-8 }), "3e\u22128");
+  assert.equal(estimate({ value: -0.12, low: -0.2, high: 0 }), "\u22120.12");
+  assert.equal(estimate({ value: null, low: null, high: null }), "undefined");
+  assert.equal(interval({ value: 0.004, low: -0.04, high: 0.004 }), "\u22120.04 to 0.004");
+  assert.equal(interval({ value: null, low: null, high: null }), "no interval");
+  assert.deepEqual([-1, 0, 1, 7].map((value) => along([-1, 1], value)), [0, 50, 100, 100]);
+});
+
+test("labels keep their order, do not touch, and stay as near as they can", () => {
+  const label = (middle, width = 20) => ({ middle, width });
+  assert.deepEqual(besideEachOther([label(30), label(90)], 10, 0, 200), [20, 80]); // room enough
+  assert.deepEqual(besideEachOther([label(50), label(50)], 10, 0, 200), [25, 55]); // apart from the middle
+  assert.deepEqual(besideEachOther([label(0), label(2)], 10, -5, 200), [-5, 25]); // not beyond the left end
+  assert.deepEqual(besideEachOther([label(150), label(200)], 10, 0, 200), [140, 180]);
+  assert.deepEqual(besideEachOther([label(190), label(200)], 10, 0, 200), [150, 180]); // nor beyond the right one
+  for (let seed = 1; seed < 40; seed++) {
+    const all = Array.from({ length: 6 }, (_, n) => label(((seed * 37 * (n + 1) * (n + 3)) % 97) * 3, 15 + ((seed * n * 7) % 30))).sort((a, b) => a.middle - b.middle);
+    const lefts = besideEachOther(all, 8, -20, 330);
+    assert.ok(lefts[0] >= -20 - 1e-9 && lefts[5] + all[5].width <= 330 + 1e-9);
+    for (let n = 1; n < 6; n++) assert.ok(lefts[n] - lefts[n - 1] - all[n - 1].width >= 8 - 1e-9);
+  }
 });
 
 test("queries are filtered, sorted and found", () => {

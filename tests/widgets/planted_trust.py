@@ -117,6 +117,7 @@ class Found:
         self.evaluations = [evaluation(e, m, min(n, 1)) for n, m in enumerate(methods) for e in asked]
         self.pairs = self.evaluations[0].pairs
         self.skipped = list(SKIPPED)
+        self.sentences = {method: (f"{method} in a sentence.", "and more") for method in methods}
 
     def to_frame(self):
         """The rows of all evaluations."""
