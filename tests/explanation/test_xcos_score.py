@@ -88,16 +88,6 @@ def test_a_result_says_that_it_explains_xcos_and_gives_the_indexs_score(gallery)
         assert np.count_nonzero(moved) <= 1
 
 
-def test_the_query_of_a_query_set_is_explained_and_not_the_image_of_its_number(birds):
-    own, others = birds.subset(range(6)), birds.subset(range(6, 12))
-    asked = dv.Gallery.build(own, birds_embedder("avg"), queries=others, progress=False)
-    why = dv.explain(asked, 2, 4, method="xcos")
-    expected = xcos(birds_embedder("avg"), others[2], own[4])
-    assert why.similarity == pytest.approx(expected.similarity, abs=2e-6)
-    assert f"not the cosine {asked.score(2, [4])[0]:+.4f}" in why.note
-    assert why.similarity != pytest.approx(xcos(birds_embedder("avg"), own[2], own[4]).similarity, abs=1e-3)
-
-
 def test_a_ranking_a_pair_the_maps_and_the_scores_agree(gallery, birds):
     embedder = gallery.embedder
     ids = gallery.search(0, k=3).ids
