@@ -21,9 +21,7 @@ class Checked(traitlets.TraitType):
     expected; the trait keeps the value it had.
     """
 
-    def __init__(
-        self, default: Any, check: Callable[[Any, Any], Any], help: str, sync: bool = True
-    ) -> None:
+    def __init__(self, default: Any, check: Callable[[Any, Any], Any], help: str, sync: bool = True) -> None:
         super().__init__(default, allow_none=True, help=help)
         self.check = check
         if sync:

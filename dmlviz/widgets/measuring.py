@@ -28,9 +28,7 @@ class Measuring:
         changed: Called there when something begins, ends or fails.
     """
 
-    def __init__(
-        self, gallery: "Gallery", done: Callable[[Any], None], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, gallery: "Gallery", done: Callable[[Any], None], changed: Callable[[], None]) -> None:
         self.gallery, self._done, self._changed = gallery, done, changed
         self.waiting: list[str] = []
         self.failed: dict[str, str] = {}

@@ -48,7 +48,8 @@ def figures_of(_: Any, found: Any) -> "pd.DataFrame | None":
 
     Args:
         _: The Explorer.
-        found: None, a frame, or anything whose `to_frame()` gives one: `faithfulness.trust`, `compare`, an `Evaluation`.
+        found: None, a frame, or anything whose `to_frame()` gives one: what `faithfulness.trust` or `compare`
+            returns, an `Evaluation`.
 
     Returns:
         A copy of the frame. Where they are known, its `attrs` say of each method how its pairs were chosen ("rules")
@@ -166,7 +167,14 @@ def pack_trust(gallery: "Gallery", frame: "pd.DataFrame | None") -> dict[str, An
 def _words(name: str, evaluator: "Evaluator | None", better: str) -> dict[str, Any]:
     """What an evaluator asks; one that is not in the list is known by its name alone."""
     if evaluator is None:
-        return {"name": name, "title": name, "question": "", "caution": "", "headline": False, "better": better}
+        return {
+            "name": name,
+            "title": name,
+            "question": "",
+            "caution": "",
+            "headline": False,
+            "better": better,
+        }
     return {
         "name": name,
         "title": evaluator.title,

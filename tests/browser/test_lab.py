@@ -225,6 +225,31 @@ def test_it_answers_while_a_cell_runs(live, explorer):
     assert kernel.value("naps, done") == "(1, 3)"
 
 
+def test_figures_come_from_a_thread_of_the_kernel(live, explorer):
+    watched, kernel = live
+    kernel.run(
+        "import threading, pytest\n"
+        "from planted_trust import Found, plant_evaluators\n"
+        "from dmlviz.widgets import measuring\n"
+        "plant_evaluators(pytest.MonkeyPatch())\n"
+        "go = threading.Event()\n"
+        "measuring.measured = lambda gallery, method: go.wait(30) and Found([method])"
+    )
+    explorer.get_by_test_id("trust").click()
+    explorer.get_by_test_id("trust-measure").click()
+    explorer.get_by_text("Measuring Decomposition").wait_for()
+    explorer.get_by_role("button", name="close").last.click()
+    explorer.get_by_role("button", name="next query").click()
+    watched.page.wait_for_function("document.querySelector('.dmlviz h2').textContent === 'Query 2'")
+    kernel.run("go.set()")
+    explorer.get_by_test_id("trust").click()
+    figure = explorer.locator("[data-evaluator=parts]").get_by_test_id("trust-figure")
+    figure.wait_for()
+    frame = "ex.trust[(ex.trust.evaluator == 'parts') & (ex.trust.kind == 'method')]"
+    assert float(figure.get_attribute("data-value")) == float(kernel.value(f"float({frame}.value.iloc[0])"))
+    explorer.get_by_role("button", name="close").last.click()
+
+
 def test_the_theme_follows_jupyterlab(live, explorer):
     watched, _ = live
     page = watched.page

@@ -55,7 +55,9 @@ def opened_panel(page):
 
 def exact(frame, evaluator, by):
     headline = next(each.figures[0] for each in PLANTED if each.name == evaluator)
-    return frame[(frame["evaluator"] == evaluator) & (frame["figure"] == headline) & (frame["method"] == by)].iloc[0]
+    return frame[
+        (frame["evaluator"] == evaluator) & (frame["figure"] == headline) & (frame["method"] == by)
+    ].iloc[0]
 
 
 def read(text):
@@ -109,7 +111,9 @@ def test_what_is_said_of_the_tests(open_page, exported):
     assert "Tests that tell methods apart" in said
     assert "these do not tell good maps from bad ones by themselves" in said
     assert "missing, lower is better" in said
-    assert "no boxes round what the pictures show are known" in page.get_by_test_id("trust-unasked").inner_text()
+    assert (
+        "no boxes round what the pictures show are known" in page.get_by_test_id("trust-unasked").inner_text()
+    )
     assert '<img src=x onerror="window.hurt=1">.' in said
     assert page.evaluate("window.hurt") is None
     heard = page.locator("[data-evaluator=margins] .axis").get_attribute("aria-label")
@@ -127,7 +131,9 @@ def test_keys_open_and_close_it_and_the_focus_comes_back(open_page, exported):
     settle(page)
     assert panel.is_visible()
     assert button.get_attribute("aria-expanded") == "true"
-    assert page.evaluate("document.querySelector('[data-testid=trust-panel]').contains(document.activeElement)")
+    assert page.evaluate(
+        "document.querySelector('[data-testid=trust-panel]').contains(document.activeElement)"
+    )
     page.keyboard.press("Escape")
     settle(page)
     assert not panel.is_visible()
@@ -243,7 +249,10 @@ def test_the_live_page_measures_and_stays_at_work(chromium, gallery, monkeypatch
         take()
         shown = panel.locator("[data-evaluator=parts]").get_by_test_id("trust-figure")
         shown.wait_for()
-        assert float(shown.get_attribute("data-value")) == exact(explorer.trust, "parts", "decomposition")["value"]
+        assert (
+            float(shown.get_attribute("data-value"))
+            == exact(explorer.trust, "parts", "decomposition")["value"]
+        )
         failed = panel.get_by_test_id("trust-missing")
         assert "Bare could not be measured. RuntimeError: the gradient is gone" in failed.inner_text()
         assert failed.get_by_role("alert").count() == 1

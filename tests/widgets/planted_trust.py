@@ -86,7 +86,9 @@ def plant_evaluators(monkeypatch):
 
 def evaluation(evaluator, method, place=0, count=160):
     """What a planted evaluator found, by `VALUES`; place 0 is the decomposition's, 1 another method's."""
-    pairs = Pairs(np.arange(count), np.arange(count), np.arange(count) % 16, "each query with the image ranked first")
+    pairs = Pairs(
+        np.arange(count), np.arange(count), np.arange(count) % 16, "each query with the image ranked first"
+    )
 
     def estimate(figure, n):
         value = VALUES[figure][n]

@@ -1,4 +1,4 @@
-"""How far to trust the methods: what the Explorer takes, what it tells the page, and measuring on a thread of its own."""
+"""How far to trust the methods: what the Explorer takes, what it tells the page, measuring on a thread of its own."""
 
 import threading
 import time
@@ -43,7 +43,11 @@ def test_the_numbers_are_the_frame_s_own(explorer):
         for evaluator, found in explorer._trust["methods"][name].items():
             exact = row(explorer.trust, evaluator, name)
             figure = found["figure"]
-            assert (figure["value"], figure["low"], figure["high"]) == (exact["value"], exact["low"], exact["high"])
+            assert (figure["value"], figure["low"], figure["high"]) == (
+                exact["value"],
+                exact["low"],
+                exact["high"],
+            )
             assert (figure["trials"], figure["leftOut"]) == (exact["trials"], exact["left_out"])
             for baseline in found["baselines"]:
                 assert baseline["value"] == row(explorer.trust, evaluator, baseline["name"])["value"]
@@ -57,11 +61,20 @@ def test_the_numbers_are_the_frame_s_own(explorer):
 def test_headline_tests_come_first_with_their_words(explorer):
     explorer.trust = Found(["decomposition"])
     told = explorer._trust["evaluators"]
-    assert [each["name"] for each in told] == ["margins", "parts", "adding-up", "object-pointing", "predicting"]
+    assert [each["name"] for each in told] == [
+        "margins",
+        "parts",
+        "adding-up",
+        "object-pointing",
+        "predicting",
+    ]
     assert [each["headline"] for each in told] == [True, True, False, False, False]
     planted = {each.name: each for each in PLANTED}
     for each in told:
-        assert (each["question"], each["caution"]) == (planted[each["name"]].question, planted[each["name"]].caution)
+        assert (each["question"], each["caution"]) == (
+            planted[each["name"]].question,
+            planted[each["name"]].caution,
+        )
         assert each["figure"] == planted[each["name"]].figures[0]
     assert told[2]["better"] == "lower"
     assert explorer._trust["pairs"]["decomposition"] == {
@@ -101,7 +114,11 @@ def test_baselines_that_follow_all_methods_belong_to_each(explorer):
 def test_a_method_s_own_baseline_stands_beside_it_alone(explorer):
     frame = Found(["decomposition", "sided"], only=["margins"]).to_frame()
     frame["beside"] = ""
-    own = frame[frame["method"] == "centre"].iloc[:2].assign(method="overall map", beside=["sided", "random weights"])
+    own = (
+        frame[frame["method"] == "centre"]
+        .iloc[:2]
+        .assign(method="overall map", beside=["sided", "random weights"])
+    )
     explorer.trust = pd.concat([frame, own])
     beside = {
         name: [each["name"] for each in explorer._trust["methods"][name]["margins"]["baselines"]]
@@ -140,8 +157,16 @@ def test_figures_that_say_nothing_go_as_nothing(explorer):
     [
         (0.8, TypeError, r"trust takes what dmlviz\.faithfulness\.trust\(gallery\) returns.*got float"),
         (pd.DataFrame({"evaluator": ["a"]}), ValueError, "figure, method, kind, value.* is missing"),
-        (Found(["decomposition"]).to_frame().assign(kind="rival"), ValueError, "'method' or 'baseline'; got 'rival'"),
-        (Found(["decomposition"]).to_frame().assign(better="up"), ValueError, "'higher' or 'lower'; got 'up'"),
+        (
+            Found(["decomposition"]).to_frame().assign(kind="rival"),
+            ValueError,
+            "'method' or 'baseline'; got 'rival'",
+        ),
+        (
+            Found(["decomposition"]).to_frame().assign(better="up"),
+            ValueError,
+            "'higher' or 'lower'; got 'up'",
+        ),
     ],
 )
 def test_what_is_no_figure_is_refused_and_changes_nothing(explorer, given, error, words):
@@ -172,7 +197,7 @@ def test_trust_is_an_option_and_is_observed(explorer):
     other.observe(heard.append, names=["trust"])
     other.trust = Found(["sided"])
     assert len(heard) == 1
-    assert "trust" not in other.keys  # noqa: SIM118  # ipywidgets: what is synchronised
+    assert "trust" not in other.keys  # what goes to the page
 
 
 # ---- measuring
@@ -218,7 +243,10 @@ def test_measuring_keeps_nobody_waiting(explorer, measured):
     assert explorer._trust["measuring"] == []
     frame = explorer.trust
     assert set(frame.loc[frame["kind"] == "method", "method"]) == {"decomposition", "sided"}
-    assert explorer._trust["methods"]["sided"]["parts"]["figure"]["value"] == row(frame, "parts", "sided")["value"]
+    assert (
+        explorer._trust["methods"]["sided"]["parts"]["figure"]["value"]
+        == row(frame, "parts", "sided")["value"]
+    )
 
 
 def test_what_was_measured_joins_what_was_given(explorer, measured):
