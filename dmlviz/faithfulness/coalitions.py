@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmlviz.explanation import Decomposition
-from dmlviz.explanation.covering import whole_number
-from dmlviz.faithfulness.correlations import kendall, pearson, r_squared, spearman
+from dmlviz.explanation.options import one_of, whole_number
+from dmlviz.faithfulness.correlations import kendall, levelled, pearson, r_squared, spearman
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.kept_parts import adds_over_both, kept_parts
-from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level, MaskedPairs, one_of, promises_score
+from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level, MaskedPairs, promises_score
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import truth_of
 
@@ -111,7 +111,7 @@ def coalitions(
     evaluator = EVALUATOR if level == "pixels" else EVALUATOR_OF_FEATURES
     runs = MaskedPairs(gallery, level, fill, batch_size)
     whole_number(count, "count", 3)
-    one_of("side", side, COVERED)
+    one_of(side, "side", COVERED)
     if not 0 < p < 1:
         raise ValueError(f"p is the chance that a cell is kept, above 0 and below 1; got {p!r}")
 
@@ -208,8 +208,8 @@ def faithfulness(predicted: np.ndarray, real: np.ndarray, promised: bool) -> tup
     told, seen = predicted[defined], real[defined]
     return (
         pearson(told, seen),
-        spearman(told, seen),
-        kendall(told, seen),
+        spearman(levelled(told, 5), levelled(seen, 5)),
+        kendall(levelled(told, 5), levelled(seen, 5)),
         r_squared(seen, told) if promised else float("nan"),
         r_squared(seen, told, fitted=True),
         float(np.abs(told - seen).mean()) if promised else float("nan"),

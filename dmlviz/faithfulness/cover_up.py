@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmlviz.explanation import Decomposition
-from dmlviz.explanation.covering import whole_number
-from dmlviz.faithfulness.correlations import pearson, spearman
+from dmlviz.explanation.options import one_of, whole_number
+from dmlviz.faithfulness.correlations import levelled, pearson, spearman
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.kept_parts import adds_over_both, kept_parts
-from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level, MaskedPairs, one_of, promises_score
+from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level, MaskedPairs, promises_score
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import truth_of
 
@@ -92,9 +92,9 @@ def cover_up(
 
     Returns:
         Figures "correlation" (Pearson's of predicted and real falls over the boxes of a pair, from −1 to 1), "rank
-        correlation" (Spearman's) and "mean error" (mean |predicted − real| in units of the similarity, ≥ 0; NaN
-        for methods whose parts promise no sum to this similarity). NaN where all boxes fall alike; boxes without a
-        defined cosine are left out of a pair.
+        correlation" (Spearman's; falls that are equal to 5 digits of the largest are ties) and "mean error" (mean
+        |predicted − real| in units of the similarity, ≥ 0; NaN for methods whose parts promise no sum to this
+        similarity). NaN where all boxes fall alike; boxes without a defined cosine are left out of a pair.
 
     Raises:
         ValueError: If the method is unknown, does not suit the gallery, has no map of that side, or (features) has
@@ -110,7 +110,7 @@ def cover_up(
     evaluator = EVALUATOR if level == "pixels" else EVALUATOR_OF_FEATURES
     runs = MaskedPairs(gallery, level, fill, batch_size)
     whole_number(boxes, "boxes", 3)
-    one_of("side", side, COVERED)
+    one_of(side, "side", COVERED)
     if size is not None:
         whole_number(size, "size", 1)
 
@@ -234,4 +234,4 @@ def agreement(predicted: np.ndarray, real: np.ndarray, promised: bool) -> tuple[
         return (float("nan"),) * 3
     told, seen = predicted[defined], real[defined]
     error = float(np.abs(told - seen).mean()) if promised else float("nan")
-    return pearson(told, seen), spearman(told, seen), error
+    return pearson(told, seen), spearman(levelled(told, 5), levelled(seen, 5)), error

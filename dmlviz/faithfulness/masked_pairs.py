@@ -8,8 +8,8 @@ import numpy as np
 
 from dmlviz.embedder import CellGeometry, embed_kept_cells, half_pixel
 from dmlviz.explanation import SIDES, Decomposition, Side
-from dmlviz.explanation.covering import whole_number
 from dmlviz.explanation.masked_views import embed_covered
+from dmlviz.explanation.options import one_of, whole_number
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -69,7 +69,7 @@ class MaskedPairs:
     _known: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("level", self.level, LEVELS)
+        one_of(self.level, "level", LEVELS)
         whole_number(self.batch_size, "batch_size", 1)
 
     def embeddings(self, side: Side, i: int, why: Decomposition, cells: np.ndarray) -> np.ndarray:
@@ -165,16 +165,6 @@ def paired(queries: np.ndarray, items: np.ndarray, kind: str) -> np.ndarray:
 def promises_score(why: Decomposition, gallery: "Gallery", baseline: bool) -> bool:
     """Whether the parts are meant to add up to the very similarity that the gallery ranks by."""
     return why.promises and not baseline and why.kind == gallery.similarity
-
-
-def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Check an option.
-
-    Raises:
-        ValueError: If the value is none of those allowed.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
 
 
 def _by(size: tuple[int, ...]) -> str:

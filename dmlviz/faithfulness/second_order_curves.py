@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmlviz.explanation import Decomposition
-from dmlviz.explanation.covering import whole_number
+from dmlviz.explanation.options import whole_number
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
 from dmlviz.faithfulness.explained import Explained, as_explained
 from dmlviz.faithfulness.kept_parts import kept_parts

@@ -9,6 +9,8 @@ from torch import nn
 
 from dmlviz.embedder import Embedder, LinearHead, embed_kept_cells
 from dmlviz.embedder.jacobian import JacobianHead
+from dmlviz.embedder.passage import Passage
+from dmlviz.embedder.tape import record
 from dmlviz.embedder.tokens_head import TokensHead
 from dmlviz.images import Preprocess
 
@@ -101,22 +103,30 @@ def test_of_a_maximum_the_runner_up_takes_over():
     assert network.local_embeddings(IMAGE).vectors[..., 0].tolist() == [[0.0, 5.0], [0.0, 0.0]]
 
 
-def test_a_head_without_closed_form_is_run_as_it_is():
-    class Bent(nn.Module):
+def with_jacobian_head(after):
+    """An embedder whose head is whatever is done with the trunk's feature map, taken from a tape of it."""
+
+    class Whole(nn.Module):
         def __init__(self):
             super().__init__()
-            self.trunk, self.linear = trunk(), seeded(lambda: nn.Linear(6, 5))
+            self.trunk = trunk()
 
         def forward(self, images):
-            return torch.tanh(self.linear(self.trunk(images).mean((2, 3))))
+            return after(self.trunk(images))
 
-    network = Embedder.from_module(Bent(), FEED, head="linearised")
-    assert isinstance(network.head, JacobianHead)
-    features = network.feature_maps([IMAGE])
+    model = Whole().eval()
+    tape = record(model, torch.from_numpy(FEED(IMAGE))[None])
+    start = next(ref for name, _, ref in tape.module_outputs if name == "trunk")
+    return Embedder(model.trunk, JacobianHead(Passage.cut(tape, start, tape.output), None), FEED)
+
+
+def test_a_head_without_closed_form_is_run_as_it_is():
+    network = with_jacobian_head(lambda maps: torch.tanh(3 * maps.mean((2, 3))))
     with torch.no_grad():
-        masked = features * torch.from_numpy(KEEP)[:, None]
-        direct = torch.tanh(seeded(lambda: nn.Linear(6, 5))(masked.mean((2, 3)))).numpy()
-    np.testing.assert_allclose(embed_kept_cells(network, IMAGE, KEEP), direct, atol=1e-5)
+        masked = network.feature_maps([IMAGE]) * torch.from_numpy(KEEP)[:, None]
+    np.testing.assert_allclose(
+        embed_kept_cells(network, IMAGE, KEEP), torch.tanh(3 * masked.mean((2, 3))).numpy(), atol=1e-6
+    )
 
 
 def test_in_a_transformer_a_blank_pictures_tokens_take_their_place():
@@ -185,16 +195,7 @@ def test_masks_that_say_nothing_sensible_are_refused():
 
 
 def test_a_head_that_divides_by_nothing_says_so():
-    class Divided(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.trunk = trunk()
-
-        def forward(self, images):
-            pooled = self.trunk(images).mean((2, 3))
-            return torch.tanh(pooled / pooled.sum(1, keepdim=True))
-
-    network = Embedder.from_module(Divided(), FEED, head="linearised")
+    network = with_jacobian_head(lambda maps: maps.mean((2, 3)) / maps.mean((1, 2, 3))[:, None])
     assert np.isfinite(embed_kept_cells(network, IMAGE, KEEP[:1])).all()
     with pytest.raises(ValueError, match=r"with 0 of 12 cells kept the head gives NaN .* \(mask 1 of 5\)"):
         embed_kept_cells(network, IMAGE, KEEP)
