@@ -1,10 +1,13 @@
-"""The index room: nearest rows by inner product, behind a face that cannot be held wrongly.
+"""The index room: nearest rows by inner product or distance, behind a face that cannot be held wrongly.
 
 FAISS lives here and nowhere else. NumPy goes in, NumPy comes out; the room knows nothing of images,
 networks or cosine (whoever wants cosine gives it rows of length one).
 """
 
-from dmlviz.index.gallery_index import KINDS, GalleryIndex
+from dmlviz.index.gallery_index import GalleryIndex
+from dmlviz.index.kinds import KINDS, Choice, choose_kind
+from dmlviz.index.metrics import METRICS
+from dmlviz.index.recall import RecallCheck
 from dmlviz.index.threads import search_threads
 
-__all__ = ["KINDS", "GalleryIndex", "search_threads"]
+__all__ = ["KINDS", "METRICS", "Choice", "GalleryIndex", "RecallCheck", "choose_kind", "search_threads"]

@@ -1,50 +1,41 @@
 """`GalleryIndex`: the rows most similar to a query, one answer however it is asked."""
 
 import os
-import secrets
-from pathlib import Path
+import threading
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from dmlviz.index.checks import as_count, as_float32, as_ids, as_rows
+from dmlviz.index.asking import Question, ask_every_row, ask_some_rows
+from dmlviz.index.checks import as_count, as_float32, as_rows
 from dmlviz.index.engine import faiss
-from dmlviz.index.exact import all_products, lengths, pair_products, rounding_bound, some_products
+from dmlviz.index.exact import lengths
+from dmlviz.index.files import read_state, write_state
+from dmlviz.index.ids import Ids
+from dmlviz.index.kinds import add_to, choose_kind, effort_of, make_engine, parameters_of, set_effort
+from dmlviz.index.metrics import EXACT, METRICS
+from dmlviz.index.recall import RecallCheck, check_recall
+from dmlviz.index.stored import Stored, centred, flat_of, mean_of, stored
 from dmlviz.index.threads import search_threads, threads_for
 
-KINDS = ("flat",)
-"""The kinds of index that can be built: "flat" compares the query with every row."""
-
 _ROWS_PER_ADD = 65536
-_SPARE = 7
-_SPARE_AGAIN = 500
-_PAIRS_AT_ONCE = 2**21
+_REBUILD_AT = 0.2
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-class _StoredRows:
-    """The memory in which FAISS keeps its rows, for NumPy to look at; it lives as long as any view of it."""
-
-    def __init__(self, flat: Any, count: int) -> None:
-        self.owner = flat
-        first = faiss.rev_swig_ptr(flat.get_xb(), count * int(flat.d))
-        address = first.__array_interface__["data"][0]
-        self.__array_interface__ = {
-            "shape": (count, int(flat.d)),
-            "typestr": np.dtype(np.float32).str,
-            "data": (address, True),
-            "version": 3,
-        }
-
-
 class GalleryIndex:
-    """Rows of numbers, searched by inner product.
+    """Rows of numbers, searched by inner product or by distance.
 
-    A row's id is its position. Candidates come from FAISS; whatever could belong to the answer is scored
-    again in float64, rounded once to float32 and ordered by (higher similarity, lower id). So a query gets
-    bit for bit the same ids and similarities alone or in a batch, on one thread or many, and rows that tie
-    come in the order of their ids. An index never changes after it was made; several threads may search
-    it at once.
+    Candidates come from FAISS; they are scored again in float64, rounded once to float32 and ordered by (higher
+    similarity, lower id). With `kind="flat"` every row that could belong to the answer is a candidate, so a query
+    gets bit for bit the same ids and similarities alone or in a batch, on one thread or many, off-centre rows
+    included, and rows that tie come in the order of their ids. Other kinds look at some of the rows: what they report
+    of a row is as exact, but a row may be missed (`recall` says how often).
+
+    Rows are called 0, 1, 2, ... or by the `ids` given. `add`, `remove` and `update` make a new state and put it in
+    the place of the old one at once: several threads may search meanwhile, each sees one state or the other.
 
     Example:
         >>> import numpy as np
@@ -54,136 +45,349 @@ class GalleryIndex:
         array([[1, 2]])
         >>> similarities
         array([[2., 1.]], dtype=float32)
+        >>> birds = GalleryIndex.build(np.eye(3), metric="l2", ids=["wren", "robin", "owl"])
+        >>> birds.remove(["robin"])
+        >>> birds.search([0.0, 2.0, 1.0], k=1)
+        (array([['owl']], dtype=object), array([[-4.]], dtype=float32))
     """
 
-    def __init__(self, flat: Any, kind: str) -> None:
-        """Wrap a FAISS index; use `GalleryIndex.build` or `GalleryIndex.open`."""
-        self._faiss = flat
-        self._kind = kind
-        self._dim = int(flat.d)
-        count = int(flat.ntotal)
-        view = np.asarray(_StoredRows(flat, count)) if count else np.empty((0, self._dim), dtype=np.float32)
-        view.flags.writeable = False
-        self._vectors = view
-        self._longest = float(lengths(view).max(initial=0.0))
+    def __init__(
+        self, state: Stored, kind: str, parameters: dict[str, Any], seed: int = 0, reason: str = ""
+    ) -> None:
+        """Wrap a state; use `GalleryIndex.build` or `GalleryIndex.open`."""
+        self._stored = state
+        self._kind, self._parameters, self._seed = kind, parameters, seed
+        self._changing = threading.Lock()
+        self.reason = reason
 
     @classmethod
-    def build(cls, embeddings: Any, kind: str = "flat") -> "GalleryIndex":
+    def build(
+        cls,
+        embeddings: Any,
+        kind: str = "flat",
+        metric: str = "ip",
+        *,
+        ids: Iterable[Hashable] | None = None,
+        memory: int | None = None,
+        seed: int = 0,
+        **parameters: int,
+    ) -> "GalleryIndex":
         """Index rows as they are (no normalisation happens here).
 
         Args:
             embeddings: (N, D) finite numbers of any real dtype, memory order or a torch-like tensor; stored
                 as float32. N may be 0.
-            kind: one of `KINDS`.
+            kind: one of `KINDS`; "auto" to have one chosen by size and memory (`reason` says why); or a text for
+                FAISS's index_factory, such as "IVF256,SQ8".
+            metric: "ip", the inner product; or "l2", minus the squared distance, so that higher is nearer.
+            ids: one per row, numbers or any other keys, each once; 0, 1, 2, ... by default.
+            memory: bytes that the index may take, for "auto".
+            seed: of what is random in training.
+            **parameters: of the kind. "hnsw": neighbours (32), build_effort (80), effort (64). "ivf": lists (4√N),
+                effort (lists looked at; a sixteenth, at least 8). "ivf-pq": the same, and bytes per row.
 
         Raises:
-            TypeError: the rows are not numbers.
-            ValueError: unknown kind, wrong shape, or rows with NaN or infinity (named by id).
+            TypeError: the rows are not numbers; the kind takes no such parameter; an id cannot be a key.
+            ValueError: unknown kind or metric, wrong shape, too few rows for the kind, or rows with NaN or infinity
+                (named by their place).
         """
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind of index {kind!r}; there is {', '.join(map(repr, KINDS))}")
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(map(repr, METRICS))}, got {metric!r}")
         rows = as_rows(embeddings, "embeddings")
         if rows.ndim != 2 or rows.shape[1] == 0:
             raise ValueError(f"embeddings must have the shape (N, D) with D at least 1, got {rows.shape}")
-        flat = faiss.IndexFlatIP(rows.shape[1])
+        reason = ""
+        if kind == "auto":
+            kind, reason = (choice := choose_kind(len(rows), rows.shape[1], memory)).kind, choice.reason
+        chosen = parameters_of(kind, parameters)
+        named = Ids.of(ids, len(rows))
+        flat = faiss.IndexFlatIP(rows.shape[1]) if metric == "ip" else faiss.IndexFlatL2(rows.shape[1])
         for start in range(0, len(rows), _ROWS_PER_ADD):
             flat.add(as_float32(rows[start : start + _ROWS_PER_ADD], "embeddings", first=start))
-        return cls(flat, kind)
+        return cls(_state(flat, kind, named, metric, chosen, seed), kind, chosen, seed, reason)
 
     def __len__(self) -> int:
-        return len(self._vectors)
+        return self._stored.count
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._stored.ids
 
     @property
     def dim(self) -> int:
         """Number of dimensions D of a row."""
-        return self._dim
+        return int(self._stored.flat.d)
 
     @property
     def kind(self) -> str:
-        """Kind of the index, one of `KINDS`."""
+        """Kind of the index: one of `KINDS`, or FAISS's factory string."""
         return self._kind
 
     @property
+    def metric(self) -> str:
+        """How rows are compared: "ip" or "l2"."""
+        return self._stored.metric
+
+    @property
+    def exact(self) -> bool:
+        """Whether no row can be missed."""
+        return self._kind == "flat"
+
+    @property
+    def effort(self) -> int | None:
+        """How much of the index a query looks at: lists of an IVF, the width of the walk in a graph; None for all.
+
+        May be set: more finds more of the true neighbours, and takes longer.
+        """
+        return None if self.exact else effort_of(self._stored.engine)
+
+    @effort.setter
+    def effort(self, effort: int) -> None:
+        if self.exact:
+            raise ValueError("a flat index looks at every row: it has no effort to set")
+        self._parameters = parameters_of(self._kind, {**_given(self._parameters), "effort": effort})
+        set_effort(self._stored.engine, int(effort))
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(N,) the ids of the rows, in the order in which they came; int64, or object where they are names."""
+        named = self._stored.ids
+        return named.of_slot if named.alive is None else named.of_slot[named.alive]
+
+    @property
     def vectors(self) -> np.ndarray:
-        """The rows, (N, D) float32, read-only; a view, nothing is copied."""
-        return self._vectors
+        """The rows, (N, D) float32, read-only, in the order of `ids`; a view where none was removed."""
+        alive = self._stored.ids.alive
+        if alive is None:
+            return self._stored.vectors
+        rows = self._stored.vectors[alive]
+        rows.flags.writeable = False
+        return rows
 
     def __repr__(self) -> str:
-        return f"GalleryIndex(kind={self._kind!r}, {len(self)} rows of {self._dim} dimensions)"
+        by = "" if self.metric == "ip" else f", metric={self.metric!r}"
+        return f"GalleryIndex(kind={self._kind!r}{by}, {len(self)} rows of {self.dim} dimensions)"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return GalleryIndex.build, (np.array(self._vectors), self._kind)
+        ids = None if self._stored.ids.plain else self.ids
+        return _rebuilt, (
+            np.array(self.vectors),
+            self._kind,
+            self.metric,
+            ids,
+            self._seed,
+            _given(self._parameters),
+        )
 
-    def search(self, queries: Any, k: int, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k rows with the largest inner product for each query.
+    # --- asking -------------------------------------------------------------------------------------
+
+    def search(
+        self, queries: Any, k: int, exclude: Any = None, among: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the k most similar rows for each query.
 
         Args:
             queries: (Q, D) finite numbers, or (D,) for one query, which is answered like a batch of one.
-            k: how many rows to return, at least 1. Where the index holds fewer (or `exclude` leaves fewer),
-                k is cut to what every query can have; nothing is ever filled up.
-            exclude: (Q,) int ids, one row that each query must not find (itself, usually); -1 for none.
+            k: how many rows to return, at least 1. Where the index holds fewer (or `exclude` and `among` leave
+                fewer), k is cut to what every query can have; nothing is ever filled up.
+            exclude: (Q,) ids, one row that each query must not find (itself, usually); -1, or None where ids are
+                names, for none.
+            among: ids of the rows that may be found; None for all.
 
         Returns:
-            ids (Q, k) int64 and similarities (Q, k) float32, best first, ties by lower id.
+            ids (Q, k), int64 or object, and similarities (Q, k) float32, best first, ties by lower id (where ids
+            are names, by which came first).
 
         Raises:
-            TypeError: queries, k or exclude are not numbers of the right sort.
+            TypeError: queries, k or exclude are not of the right sort.
             ValueError: wrong shape, wrong dimension, k below 1, NaN or infinity in a query, or numbers so
                 large that a similarity would not fit float32.
-            IndexError: an excluded id is not in the index.
+            IndexError: an excluded id, or one of `among`, is not in the index.
         """
+        state = self._stored
         rows = self._as_queries(queries)
         wanted = as_count(k)
-        left_out = self._as_exclude(exclude, len(rows))
-        excluding = left_out is not None and bool((left_out >= 0).any())
-        wanted = min(wanted, len(self) - int(excluding))
+        barred = self._as_exclude(state, exclude, len(rows))
+        allowed = self._as_allowed(state, among)
+        possible = len(state.vectors) if allowed is None else int(allowed.sum())
+        if barred is not None and allowed is not None:
+            barred = np.where((barred >= 0) & allowed[barred], barred, -1)
+        if barred is not None and not (barred >= 0).any():
+            barred = None
+        wanted = min(wanted, possible - int(barred is not None))
         if wanted < 1 or len(rows) == 0:
-            shape = (len(rows), max(wanted, 0))
-            return np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
-        bound = self._bound(rows)
+            empty = (len(rows), max(wanted, 0))
+            return state.ids.named(np.empty(empty, dtype=np.int64)), np.empty(empty, dtype=np.float32)
+        asked = Question(rows, wanted, barred, allowed, possible, self._bound(state, rows))
         with search_threads(threads_for(len(rows))):
-            if len(rows) == 1:
-                answer = self._search_one(
-                    rows, wanted, int(left_out[0]) if left_out is not None else -1, bound
-                )
-                if answer is not None:
-                    return answer
-            ids = np.empty((len(rows), wanted), dtype=np.int64)
-            similarities = np.empty((len(rows), wanted), dtype=np.float32)
-            step = max(1, _PAIRS_AT_ONCE // (wanted + 1 + _SPARE_AGAIN))
-            for start in range(0, len(rows), step):
-                block = slice(start, start + step)
-                barred = left_out[block] if left_out is not None and excluding else None
-                ids[block], similarities[block] = self._search(rows[block], wanted, barred, bound[block])
-        return ids, similarities
+            found, similarities = (ask_every_row if self.exact else ask_some_rows)(state, asked)
+        return state.ids.named(found), similarities
 
     def similarity(self, queries: Any, ids: Any) -> np.ndarray:
         """Score chosen rows: the very numbers that `search` reports for them.
 
         Args:
             queries: (Q, D) or (D,) finite numbers.
-            ids: (Q, k) int, rows to score for each query; (k,) for one query.
+            ids: (Q, k), rows to score for each query; (k,) for one query.
 
         Returns:
-            (Q, k) float32 inner products.
+            (Q, k) float32 similarities.
 
         Raises:
-            TypeError: queries or ids are not numbers of the right sort.
+            TypeError: queries or ids are not of the right sort.
             ValueError: shapes do not fit, NaN or infinity in a query.
             IndexError: an id is not in the index.
         """
+        state = self._stored
         rows = self._as_queries(queries)
-        chosen = np.atleast_2d(as_ids(ids, "ids", len(self)))
+        named = np.asarray(ids)
+        chosen = np.atleast_2d(_slots(state, ids, "ids").reshape(named.shape))
         if chosen.ndim != 2 or len(chosen) != len(rows):
             raise ValueError(
-                f"ids must have the shape ({len(rows)}, k) to fit the queries, got {np.shape(ids)}"
+                f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
             )
-        self._bound(rows)
+        self._bound(state, rows)
         query_of = np.repeat(np.arange(len(rows)), chosen.shape[1])
-        return pair_products(rows, self._vectors, query_of, chosen.ravel()).reshape(chosen.shape)
+        scores = EXACT[state.metric].pairs(rows, state.vectors, query_of, chosen.ravel())
+        return scores.reshape(chosen.shape)
+
+    def recall(self, k: int = 10, sample: int = 100, seed: int = 0) -> RecallCheck:
+        """Hold the index against the exact answer on some of its own rows.
+
+        Args:
+            k: How many neighbours of each.
+            sample: How many rows ask, chosen at random; each leaves itself out.
+            seed: Of the choice.
+
+        Returns:
+            The share of the true k nearest that it finds, with an interval; 1 for "flat".
+
+        Raises:
+            ValueError: The index holds fewer than two rows, or a number is below 1.
+        """
+        return check_recall(self, as_count(k), as_count(sample), seed)
+
+    def rough_similarity(self, queries: Any, ids: Any) -> np.ndarray:
+        """What the engine's own codes say of chosen rows: with short codes another number than `similarity`.
+
+        Args:
+            queries: As for `similarity`.
+            ids: As for `similarity`.
+
+        Returns:
+            (Q, k) float32.
+
+        Raises:
+            As `similarity`; ValueError too where the engine cannot read its codes back.
+        """
+        state = self._stored
+        rows = self._as_queries(queries)
+        named = np.asarray(ids)
+        chosen = np.atleast_2d(_slots(state, ids, "ids").reshape(named.shape))
+        if chosen.ndim != 2 or len(chosen) != len(rows):
+            raise ValueError(
+                f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
+            )
+        try:
+            lists = faiss.try_extract_index_ivf(state.engine)
+            if lists is not None:
+                lists.make_direct_map(True)
+            unique, place = np.unique(chosen, return_inverse=True)
+            codes = np.stack([state.engine.reconstruct(int(slot)) for slot in unique])
+        except RuntimeError as error:
+            raise ValueError(f"an index of kind {self._kind!r} cannot read its codes back") from error
+        if state.centre is not None:
+            codes = codes + state.centre
+        query_of = np.repeat(np.arange(len(rows)), chosen.shape[1])
+        scores = EXACT[state.metric].pairs(rows, codes.astype(np.float32), query_of, place.ravel())
+        return scores.reshape(chosen.shape)
+
+    # --- changing -----------------------------------------------------------------------------------
+
+    def add(self, embeddings: Any, ids: Iterable[Hashable] | None = None) -> None:
+        """Put rows behind those that are there. Each call copies the index once: add many rows at a time.
+
+        Args:
+            embeddings: (n, D) as for `build`.
+            ids: one per row, none of them in the index yet; the next numbers by default.
+
+        Raises:
+            TypeError, ValueError: as `build`; an id that is there already, or none where rows have names.
+        """
+        rows = self._as_rows_here(embeddings)
+        with self._changing:
+            state = self._stored
+            self._stored = self._with_rows(state, rows, state.ids.with_rows(ids, len(rows)))
+
+    def remove(self, ids: Any) -> None:
+        """Take rows out. They are passed over at once, and left out for good when they are a fifth of all.
+
+        Args:
+            ids: Ids of rows.
+
+        Raises:
+            IndexError: an id is not in the index; then nothing is removed.
+        """
+        with self._changing:
+            state = self._stored
+            slots = _slots(state, ids, "ids")
+            self._stored = self._tidied(_renamed(state, state.ids.without(slots)))
+
+    def update(self, ids: Iterable[Hashable], embeddings: Any) -> None:
+        """Put other rows in the place of some.
+
+        Args:
+            ids: Ids of rows that are there, each once.
+            embeddings: (n, D), a row for each.
+
+        Raises:
+            IndexError: an id is not in the index; then nothing is changed.
+            ValueError: not one row per id, or as `build`.
+        """
+        listed = list(ids)
+        rows = self._as_rows_here(embeddings)
+        if len(listed) != len(rows):
+            raise ValueError(f"expected one row per id: {len(listed)} ids, got {len(rows)} rows")
+        with self._changing:
+            state = self._stored
+            without = state.ids.without(_slots(state, listed, "ids"))
+            self._stored = self._tidied(self._with_rows(state, rows, without.with_rows(listed, len(rows))))
+
+    def _with_rows(self, state: Stored, rows: np.ndarray, ids: Ids) -> Stored:
+        if state.mapped:
+            raise ValueError(
+                "the rows of this index lie on disk and are only read; open it without mapped=True to put rows in"
+            )
+        flat = faiss.clone_index(state.flat)
+        add_to(flat, rows)
+        if state.engine is state.flat:
+            return stored(flat, None, ids, state.metric, state.centre)
+        engine = faiss.clone_index(state.engine)
+        add_to(engine, centred(rows, state.centre))
+        set_effort_like(engine, state.engine)
+        return stored(flat, engine, ids, state.metric, state.centre)
+
+    def _tidied(self, state: Stored) -> Stored:
+        alive = state.ids.alive
+        if alive is None or state.mapped or (~alive).sum() < _REBUILD_AT * len(alive):
+            return state
+        flat = flat_of(state.vectors[alive], state.metric)
+        ids = Ids(state.ids.of_slot[alive])
+        if self.exact or not alive.any():
+            return _state(
+                flat, "flat" if self.exact else self._kind, ids, state.metric, self._parameters, self._seed
+            )
+        engine = faiss.clone_index(state.engine)
+        engine.reset()
+        add_to(engine, state.vectors[alive])
+        set_effort_like(engine, state.engine)
+        return stored(flat, engine, ids, state.metric, None)
+
+    # --- files --------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, whole or not at all (a temporary file is renamed at the end).
+
+        Whoever reads the older file meanwhile goes on reading it.
 
         Args:
             path: the file to write; an older file of that name is replaced.
@@ -191,53 +395,28 @@ class GalleryIndex:
         Raises:
             FileNotFoundError: the folder does not exist.
             IsADirectoryError: the path is a folder.
+            TypeError: ids are neither numbers nor texts, which a file cannot hold.
+            OSError: the disk is full, say; the older file stays.
         """
-        target = Path(os.fsdecode(path))
-        if not target.parent.is_dir():
-            raise FileNotFoundError(
-                f"the folder {target.parent} does not exist; make it before saving an index there"
-            )
-        if target.is_dir():
-            raise IsADirectoryError(f"{target} is a folder; give the name of a file to save the index in")
-        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-        try:
-            faiss.write_index(self._faiss, str(part))
-            with open(part, "rb") as written:
-                os.fsync(written.fileno())
-            os.replace(part, target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_state(self._stored, self._kind, self._parameters, self._seed, path)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "GalleryIndex":
+    def open(cls, path: str | os.PathLike[str], *, mapped: bool = False) -> "GalleryIndex":
         """Read an index that `save` wrote.
 
         Args:
             path: the file.
+            mapped: leave the rows on disk and read them as they are asked for, for an index larger than the memory.
+                The file's checksum is then not compared, and rows can be removed but not put in.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is cut short, is no index, or is one that this library did not write.
+            ValueError: the file is cut short, was changed, is no index, or is one that this library did not write.
         """
-        source = Path(os.fsdecode(path))
-        if not source.is_file():
-            raise FileNotFoundError(f"there is no index file at {source}")
-        try:
-            flat = faiss.read_index(str(source))
-        except (RuntimeError, MemoryError, ValueError, AssertionError) as error:
-            raise ValueError(
-                f"{source} cannot be read as an index: it is cut short or is another kind of file. "
-                "Build the index again and save it"
-            ) from error
-        if not isinstance(flat, faiss.IndexFlat) or flat.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise ValueError(
-                f"{source} holds a FAISS {type(flat).__name__}, not a flat inner-product index; "
-                f"GalleryIndex reads the kinds {', '.join(map(repr, KINDS))}"
-            )
-        index = cls(flat, "flat")
-        as_float32(index._vectors, f"the rows in {source}")
-        return index
+        state, kind, parameters, seed = read_state(path, mapped=mapped)
+        return cls(state, kind, parameters, seed)
+
+    # --- checking -----------------------------------------------------------------------------------
 
     def _as_queries(self, queries: Any) -> np.ndarray:
         rows = as_rows(queries, "queries")
@@ -245,117 +424,110 @@ class GalleryIndex:
             rows = rows[None]
         if rows.ndim != 2:
             raise ValueError(
-                f"queries must have the shape (Q, {self._dim}) or ({self._dim},), got {rows.shape}"
+                f"queries must have the shape (Q, {self.dim}) or ({self.dim},), got {rows.shape}"
             )
-        if rows.shape[1] != self._dim:
+        if rows.shape[1] != self.dim:
             raise ValueError(
-                f"the index holds rows of {self._dim} dimensions, the query has {rows.shape[1]}; "
+                f"the index holds rows of {self.dim} dimensions, the query has {rows.shape[1]}; "
                 "was it embedded with the same network as the gallery?"
             )
         return as_float32(rows, "queries")
 
-    def _as_exclude(self, exclude: Any, count: int) -> np.ndarray | None:
+    def _as_rows_here(self, embeddings: Any) -> np.ndarray:
+        rows = as_rows(embeddings, "embeddings")
+        if rows.ndim != 2 or rows.shape[1] != self.dim:
+            raise ValueError(
+                f"embeddings must have the shape (n, {self.dim}) to fit this index, got {rows.shape}"
+            )
+        return as_float32(rows, "embeddings")
+
+    def _as_exclude(self, state: Stored, exclude: Any, count: int) -> np.ndarray | None:
         if exclude is None:
             return None
-        left_out = np.atleast_1d(as_ids(exclude, "exclude", len(self), lowest=-1))
+        left_out = np.atleast_1d(np.asarray(exclude))
         if left_out.shape != (count,):
             raise ValueError(f"exclude must hold one id per query, shape ({count},), got {left_out.shape}")
-        return left_out
+        if state.ids.numbers and left_out.dtype.kind not in "iu" and left_out.size:
+            raise TypeError(f"exclude must be whole numbers, got dtype {left_out.dtype}")
+        if state.ids.plain and left_out.size and ((left_out < -1) | (left_out >= len(state.vectors))).any():
+            wrong = left_out[(left_out < -1) | (left_out >= len(state.vectors))][0]
+            raise IndexError(f"exclude must lie between -1 and {len(state.vectors) - 1}, got {wrong}")
+        none = (
+            left_out == -1 if state.ids.numbers else np.array([item is None for item in left_out], dtype=bool)
+        )
+        found = np.full(count, -1, dtype=np.int64)
+        found[~none] = _slots(state, left_out[~none], "exclude")
+        return found
 
-    def _bound(self, rows: np.ndarray) -> np.ndarray:
-        query_lengths = lengths(rows)
-        if len(rows) and query_lengths.max() * self._longest > _FLOAT32_MAX:
+    def _as_allowed(self, state: Stored, among: Any) -> np.ndarray | None:
+        if among is None:
+            return state.ids.alive
+        allowed = np.zeros(len(state.vectors), dtype=bool)
+        allowed[_slots(state, among, "among")] = True
+        return allowed
+
+    def _bound(self, state: Stored, rows: np.ndarray) -> np.ndarray:
+        exact = EXACT[state.metric]
+        query_lengths = lengths(rows if state.centre is None else rows - state.centre)
+        if len(rows) and exact.greatest(query_lengths, state.longest).max() > _FLOAT32_MAX:
             raise ValueError("similarities would not fit float32 (beyond 3.4e38); scale the embeddings down")
-        return rounding_bound(query_lengths, self._longest, self._dim)
+        return exact.bound(query_lengths, state.longest, self.dim)
 
-    def _search_one(
-        self, rows: np.ndarray, k: int, barred: int, bound: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """`_score_candidates` for a single query, without the bookkeeping; None where it is not certain."""
-        width = k + 1 + _SPARE
-        if 2 * width > len(self):
-            return None
-        rough, candidates = self._faiss.search(rows, width)
-        last = k - 1 if barred < 0 else k
-        inside = int(np.count_nonzero(rough[0] >= rough[0, last] - 2 * bound[0]))
-        if inside == width:
-            return None
-        row_of = candidates[0, :inside]
-        if barred >= 0:
-            row_of = row_of[row_of != barred]
-        scores = some_products(rows, self._vectors[row_of])
-        order = np.lexsort((row_of, -scores))[:k]
-        return row_of[None, order], scores[None, order]
 
-    def _search(
-        self, rows: np.ndarray, k: int, barred: np.ndarray | None, bound: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Answer a block of checked queries; those left uncertain by their candidates are asked again, wider."""
-        ids = np.empty((len(rows), k), dtype=np.int64)
-        similarities = np.empty((len(rows), k), dtype=np.float32)
-        todo: np.ndarray | None = None
-        for spare in (_SPARE, _SPARE_AGAIN, len(self)):
-            asked, left_out, slack = rows, barred, bound
-            if todo is not None:
-                asked, slack = rows[todo], bound[todo]
-                left_out = None if barred is None else barred[todo]
-            width = min(k + 1 + spare, len(self))
-            if 2 * width > len(self):  # nearly everything is a candidate: score everything
-                found, scores = self._scan(asked, k, left_out)
-                complete = None
-            else:
-                found, scores, complete = self._score_candidates(asked, k, left_out, slack, width)
-            if complete is not None and complete.all():
-                complete = None
-            if todo is None and complete is None:
-                return found, scores
-            answered = np.arange(len(rows)) if todo is None else todo
-            done = slice(None) if complete is None else complete
-            ids[answered[done]], similarities[answered[done]] = found, scores
-            if complete is None:
-                break
-            todo = answered[~complete]
-        return ids, similarities
+def set_effort_like(engine: Any, other: Any) -> None:
+    """Give an engine the effort of another one."""
+    if (effort := effort_of(other)) is not None:
+        set_effort(engine, effort)
 
-    def _score_candidates(
-        self, rows: np.ndarray, k: int, barred: np.ndarray | None, bound: np.ndarray, width: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ask FAISS for `width` candidates and order those that could belong to the answer.
 
-        Returns:
-            ids and similarities (done, k) of the queries whose answer is certain, and which those are,
-            (Q,) bool.
-        """
-        rough, candidates = self._faiss.search(rows, width)
-        # A row of the true top k lies at most 2 bounds below the k-th rough score (one for that score's own
-        # error, one for the row's), and so does a row that ties with it.
-        last = k - 1 if barred is None else k
-        inside = rough >= (rough[:, last] - 2 * bound)[:, None]
-        complete = ~inside[:, -1]
-        inside[~complete] = False
-        query_of, column = inside.nonzero()
-        row_of = candidates[query_of, column]
-        if barred is not None:
-            kept = row_of != barred[query_of]
-            query_of, row_of = query_of[kept], row_of[kept]
-        scores = pair_products(rows, self._vectors, query_of, row_of)
-        order = np.lexsort((row_of, -scores, query_of))
-        # query_of is sorted, so query_of[order] is query_of itself
-        first = np.searchsorted(query_of, complete.nonzero()[0])
-        taken = order[first[:, None] + np.arange(k)]
-        return row_of[taken], scores[taken], complete
+def _state(flat: Any, kind: str, ids: Ids, metric: str, parameters: dict[str, Any], seed: int) -> Stored:
+    plain = stored(flat, None, ids, metric, None)
+    if kind == "flat" and metric == "ip":
+        return plain
+    if kind == "flat":
+        centre = mean_of(plain.vectors)
+        engine = flat_of(plain.vectors[:0], metric)
+        for start in range(0, len(plain.vectors), _ROWS_PER_ADD):
+            engine.add(centred(plain.vectors[start : start + _ROWS_PER_ADD], centre))
+        return stored(flat, engine, ids, metric, centre)
+    return stored(flat, make_engine(kind, plain.vectors, metric, parameters, seed), ids, metric, None)
 
-    def _scan(self, rows: np.ndarray, k: int, barred: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Score every row of the index for every query: the slow path that needs no candidates."""
-        ids = np.empty((len(rows), k), dtype=np.int64)
-        similarities = np.empty((len(rows), k), dtype=np.float32)
-        step = max(1, _PAIRS_AT_ONCE // len(self))
-        for start in range(0, len(rows), step):
-            scores = all_products(rows[start : start + step], self._vectors)
-            for number, of_query in enumerate(scores, start):
-                order = np.argsort(-of_query, kind="stable")  # stable: ties stay in the order of ids
-                if barred is not None and barred[number] >= 0:
-                    order = order[order != barred[number]]
-                ids[number] = order[:k]
-                similarities[number] = of_query[order[:k]]
-        return ids, similarities
+
+def _renamed(state: Stored, ids: Ids) -> Stored:
+    return replace(state, ids=ids)
+
+
+def _slots(state: Stored, ids: Any, what: str) -> np.ndarray:
+    """Rows of ids, (n,).
+
+    Raises:
+        TypeError: ids that are no whole numbers, where the index has numbers.
+        IndexError: an id is not in the index.
+    """
+    if state.ids.numbers:
+        array = np.asarray(ids)
+        if array.size == 0:
+            return np.empty(0, dtype=np.int64)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{what} must be whole numbers, got dtype {array.dtype}")
+        if state.ids.plain:
+            wrong = (array < 0) | (array >= len(state.vectors))
+            if wrong.any():
+                raise IndexError(
+                    f"{what} must lie between 0 and {len(state.vectors) - 1}, got {array[wrong].flat[0]}"
+                )
+            return array.astype(np.int64).ravel()
+    try:
+        return state.ids.slots(ids)
+    except KeyError as error:
+        raise IndexError(f"{what}: {error.args[0]}") from None
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, int]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _rebuilt(
+    rows: np.ndarray, kind: str, metric: str, ids: Any, seed: int, parameters: dict[str, int]
+) -> GalleryIndex:
+    return GalleryIndex.build(rows, kind, metric, ids=ids, seed=seed, **parameters)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,12 +57,12 @@ def test_interactive_queries_use_one_thread(three_threads, monkeypatch):
     seen = []
 
     class Watched:
-        def search(self, rows, k):
+        def search(self, rows, k, params=None):
             seen.append((len(rows), faiss.omp_get_max_threads()))
             return flat.search(rows, k)
 
-    flat = index._faiss
-    monkeypatch.setattr(index, "_faiss", Watched())
+    flat = index._stored.engine
+    monkeypatch.setattr(index, "_stored", replace(index._stored, engine=Watched()))
     index.search(index.vectors[:1], 3)
     index.search(index.vectors[:20], 3)
     assert seen == [(1, 1), (20, 3)]
