@@ -18,6 +18,8 @@ from dmlviz.embedder.tape import record
 from dmlviz.embedder.tokens_head import TokensHead
 from dmlviz.embedder.trunk import Trunk
 
+_MAPS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 
 def parametrised_layers(embedder: Embedder) -> list[str]:
     """Name the layers with weights or running statistics, from the head down to the first convolution.
@@ -64,9 +66,12 @@ def head_layers(embedder: Embedder) -> int:
 def randomised(embedder: Embedder, layers: Literal["all"] | int = "all", seed: int = 0) -> Embedder:
     """Copy an embedder and draw the weights of its layers anew; the given one is left as it is.
 
-    Each layer is initialised the way its own type does (`reset_parameters`), normalisations forget their running
-    statistics, and tensors without a rule of their own (class tokens, position embeddings) are drawn from a normal
-    distribution with the mean and standard deviation that they have. A smaller number of layers is the beginning of
+    Convolutions and linear maps are drawn after He et al. (2015, eq. 10; linear maps with half the variance), biases
+    are zero: torch's own rule lets the signal die away under the biases where batch normalisation has been folded,
+    and the maps of such a network are flat. Other layers are initialised the way their own type does
+    (`reset_parameters`), normalisations forget their running statistics, and tensors without a rule of their own
+    (class tokens, position embeddings) are drawn from a normal distribution with the mean and standard deviation that
+    they have. A smaller number of layers is the beginning of
     a larger one: with the same seed the layers that both draw get the same weights, as cascading randomisation asks
     (Adebayo et al. 2018, section 4). Pooling is no layer: its exponent stays.
 
@@ -173,14 +178,24 @@ def _draw(parts: Sequence[nn.Module], seed: int) -> None:
         torch.default_generator.manual_seed(seed)
         for part in parts:
             kept = copy.deepcopy(part).cpu()
-            rule = _own_rule(kept)
-            if rule is not None:
-                rule()
-            else:
-                for tensor in kept.parameters(recurse=False):
-                    _as_spread(tensor)
+            _draw_one(kept)
             for old, new in zip(_own(part), _own(kept), strict=True):
                 old.copy_(new)
+
+
+def _draw_one(part: nn.Module) -> None:
+    own = dict(part.named_parameters(recurse=False))
+    if isinstance(part, _MAPS) and "weight" in own:
+        gain = 1.0 if isinstance(part, nn.Linear) else 2.0
+        weight = own.pop("weight")
+        weight.copy_(torch.randn(weight.shape) * (gain / weight[0].numel()) ** 0.5)
+        if "bias" in own:
+            own.pop("bias").zero_()
+    elif (rule := _own_rule(part)) is not None:
+        rule()
+        return
+    for tensor in own.values():
+        _as_spread(tensor)
 
 
 def _own_rule(part: nn.Module) -> Any:

@@ -131,6 +131,19 @@ def test_a_folded_head_is_folded_anew():
     assert torch.equal(head_only.norm.running_mean, model.norm.running_mean)
 
 
+def test_random_weights_let_the_signal_through():
+    picture = dv.birds(families=1, per_class=1)[0]
+    for seed in range(3):
+        twin = randomised(birds_embedder(), seed=seed)
+        assert all(not part.bias.any() for part in twin.trunk if hasattr(part, "bias"))
+        for name in ("conv1", "conv4", "conv6"):
+            weight = twin.trunk.get_submodule(name).weight
+            np.testing.assert_allclose(float(weight.detach().std()), (2 / weight[0].numel()) ** 0.5, rtol=0.1)
+        cells = twin.local_embeddings(picture).vectors.reshape(144, -1)
+        share = cells @ cells.sum(0)  # a cell's contribution to the similarity with the picture itself
+        assert share.std() > 0.1 * share.mean()  # torch's own rule leaves less than a hundredth
+
+
 def test_resnet18_carries_its_classifier_along():
     embedder = Embedder.from_torchvision("resnet18", input_size=(64, 64))
     embedder.classifier = nn.Linear(512, 3)
