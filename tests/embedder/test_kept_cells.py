@@ -137,9 +137,13 @@ def test_in_a_transformer_a_blank_pictures_tokens_take_their_place():
         for weight in model.parameters():
             weight += 0.2 * seeded(lambda w=weight: torch.randn_like(w))
     model.heads = nn.Identity()
-    network = Embedder.from_module(model.eval(), Preprocess.stretch((32, 32)), head="linearised")
-    assert isinstance(network.head, TokensHead)
+    feed = Preprocess.stretch((32, 32))
     picture = np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    tape = record(model.eval(), torch.from_numpy(feed(picture))[None])
+    patches = next(ref for name, _, ref in tape.module_outputs if name == "conv_proj")
+    with torch.no_grad():
+        blank = model.conv_proj(torch.zeros(1, 3, 32, 32))[0]
+    network = Embedder(model.conv_proj, TokensHead(tape, patches, tape.output, blank), feed)
     keep = np.random.default_rng(4).random((3, 4, 4)) < 0.5
     keep[0] = True
     found = embed_kept_cells(network, picture, keep)
