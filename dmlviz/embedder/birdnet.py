@@ -86,10 +86,7 @@ def images_to_input(images: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def fold_batch_norms(net: BirdNet) -> BirdNet:
-    """Return the same function with every batch normalisation folded into its convolution.
-
-    In eval mode a batch normalisation is y = γ(x − μ)/√(σ² + ε) + β per channel, so the convolution's kernel is
-    multiplied by γ/√(σ² + ε) and its bias becomes β − μγ/√(σ² + ε). Computed in float64.
+    """Return the same function with every batch normalisation folded into its convolution (`fold_trunk`).
 
     Args:
         net: A network that is not folded yet. It is left as it is.
@@ -103,14 +100,27 @@ def fold_batch_norms(net: BirdNet) -> BirdNet:
     if net.folded:
         raise ValueError("This BirdNet has no batch normalisation left to fold; it is folded already.")
     folded = BirdNet(net.pooling, folded=True)
-    old, new = net.state_dict(), folded.state_dict()  # tensors that share their memory with the networks
-    for number in range(1, len(_LAYERS) + 1):
-        conv, norm = f"trunk.conv{number}", f"trunk.norm{number}"
-        mean, variance = old[f"{norm}.running_mean"].double(), old[f"{norm}.running_var"].double()
-        gain = (
-            old[f"{norm}.weight"].double() / (variance + net.trunk.get_submodule(f"norm{number}").eps).sqrt()
-        )
-        new[f"{conv}.weight"].copy_(old[f"{conv}.weight"].double() * gain[:, None, None, None])
-        new[f"{conv}.bias"].copy_(old[f"{norm}.bias"].double() - mean * gain)
+    fold_trunk(net.trunk, folded.trunk, len(_LAYERS))
     folded.linear.weight.copy_(net.linear.weight)
     return folded.eval()
+
+
+@torch.no_grad()
+def fold_trunk(trunk: nn.Module, into: nn.Module, count: int) -> None:
+    """Give a folded trunk the function of one that is not.
+
+    In eval mode a batch normalisation is y = γ(x − μ)/√(σ² + ε) + β per channel, so the convolution's kernel is
+    multiplied by γ/√(σ² + ε) and its bias becomes β − μγ/√(σ² + ε). Computed in float64.
+
+    Args:
+        trunk: With layers "conv1", "norm1", "conv2", ... It is left as it is.
+        into: With layers "conv1", "conv2", ... of the same shapes, and biases.
+        count: How many convolutions there are.
+    """
+    old, new = trunk.state_dict(), into.state_dict()  # tensors that share their memory with the networks
+    for number in range(1, count + 1):
+        conv, norm = f"conv{number}", f"norm{number}"
+        mean, variance = old[f"{norm}.running_mean"].double(), old[f"{norm}.running_var"].double()
+        gain = old[f"{norm}.weight"].double() / (variance + trunk.get_submodule(norm).eps).sqrt()  # type: ignore[operator]
+        new[f"{conv}.weight"].copy_(old[f"{conv}.weight"].double() * gain[:, None, None, None])
+        new[f"{conv}.bias"].copy_(old[f"{norm}.bias"].double() - mean * gain)

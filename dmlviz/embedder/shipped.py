@@ -71,8 +71,19 @@ def read_embedder(path: Path) -> Embedder:
     card = read_card(path, _MEND)
     net = BirdNet(card["recipe"]["pooling"], folded=True)
     net.load_state_dict(read_weights(path, card, _MEND))
-    net.eval().requires_grad_(False)
-    net.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker where convolutions use several threads
+    return embedder_of_card(net.eval(), card, f"birds, {net.pooling} pooling")
+
+
+def embedder_of_card(net: Any, card: dict[str, Any], name: str) -> Embedder:
+    """Make an embedder of a network in eval mode, fed and placed as its card tells; gradients are switched off.
+
+    Args:
+        net: A network with `trunk`, `pooling` and `linear`; it is shared.
+        card: What lies beside its weights.
+        name: What to call the embedder.
+    """
+    net.requires_grad_(False)
+    net.trunk.to(memory_format=torch.channels_last)  # quicker where convolutions use several threads
     place = card["geometry"]
     height, width = place["input"]
     return Embedder(
@@ -86,7 +97,7 @@ def read_embedder(path: Path) -> Embedder:
             first=(place["first"],) * 2,
             receptive_field=(place["receptive_field"],) * 2,
         ),
-        name=f"birds, {net.pooling} pooling",
+        name=name,
     )
 
 

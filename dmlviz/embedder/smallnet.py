@@ -18,12 +18,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from dmlviz.embedder.birdnet import CELL_STRIDE, FIRST_CELL, PIXEL_MEAN, PIXEL_STD, RECEPTIVE_FIELD
+from dmlviz.embedder.birdnet import (
+    CELL_STRIDE,
+    FIRST_CELL,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    RECEPTIVE_FIELD,
+    fold_trunk,
+)
 from dmlviz.embedder.embedder import Embedder
-from dmlviz.embedder.geometry import CellGeometry
-from dmlviz.embedder.linear_head import LinearHead
-from dmlviz.embedder.shipped import read_card, read_weights
-from dmlviz.images import Preprocess
+from dmlviz.embedder.shipped import embedder_of_card, read_card, read_weights
 
 SmallPooling = Literal["avg", "max", "flatten"]
 SMALL_POOLINGS: Final = ("avg", "max", "flatten")
@@ -121,8 +125,7 @@ class SmallNet(nn.Module):
 def fold_small(net: SmallNet) -> SmallNet:
     """Return the same function with every batch normalisation folded into its convolution.
 
-    As `dmlviz.embedder.birdnet.fold_batch_norms`: the kernel is multiplied by γ/√(σ² + ε), the bias becomes
-    β − μγ/√(σ² + ε), computed in float64.
+    As `dmlviz.embedder.birdnet.fold_batch_norms`.
 
     Args:
         net: A network that is not folded yet. It is left as it is.
@@ -136,17 +139,7 @@ def fold_small(net: SmallNet) -> SmallNet:
     if net.folded:
         raise ValueError("This SmallNet has no batch normalisation left to fold; it is folded already.")
     folded = net.like(folded=True)
-    for number in range(1, len(_CONVOLUTIONS) + 1):
-        old, new = net.trunk.get_submodule(f"conv{number}"), folded.trunk.get_submodule(f"conv{number}")
-        state = {
-            name: value.double()
-            for name, value in net.trunk.get_submodule(f"norm{number}").state_dict().items()
-        }
-        spread = (state["running_var"] + net.trunk.get_submodule(f"norm{number}").eps).sqrt()  # type: ignore[operator]
-        gain = state["weight"] / spread
-        target = new.state_dict()  # tensors that share their memory with the network
-        target["weight"].copy_(old.state_dict()["weight"].double() * gain[:, None, None, None])
-        target["bias"].copy_(state["bias"] - state["running_mean"] * gain)
+    fold_trunk(net.trunk, folded.trunk, len(_CONVOLUTIONS))
     folded.linear.weight.copy_(net.linear.weight)
     return folded.eval()
 
@@ -220,26 +213,10 @@ def read_small(path: str | Path) -> Embedder:
     """
     path = Path(path)
     card = small_card(path)
-    place = card["geometry"]
-    height, width = place["input"]
-    shape = card["network"]
-    net = SmallNet(shape["widths"], shape["pooling"], shape["dim"], (height, width), folded=True)
+    shape, size = card["network"], card["geometry"]["input"]
+    net = SmallNet(shape["widths"], shape["pooling"], shape["dim"], size, folded=True)
     net.load_state_dict(read_weights(path, card, f"{_MEND}, or make them anew: {card['command']}."))
-    net.eval().requires_grad_(False)
-    net.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker, as for the birds
-    return Embedder(
-        net.trunk,
-        LinearHead(net.pooling, net.linear),
-        Preprocess.stretch(
-            (height, width), mean=card["preprocessing"]["mean"], std=card["preprocessing"]["std"]
-        ),
-        geometry=CellGeometry(
-            stride=(place["stride"],) * 2,
-            first=(place["first"],) * 2,
-            receptive_field=(place["receptive_field"],) * 2,
-        ),
-        name=card["name"],
-    )
+    return embedder_of_card(net.eval(), card, card["name"])
 
 
 def small_card(path: str | Path) -> dict[str, Any]:
