@@ -174,7 +174,7 @@ def test_the_gallerys_side_has_its_own_box(fine):
 
 @pytest.mark.parametrize(("side", "top", "bottom"), [("query", 4, 13), ("gallery", 8, 15)])
 def test_each_side_has_its_own_network(side, top, bottom):
-    """One cell (1, 1) at pixel 8 of the query, at pixel 11 of the image; half its tent reaches half a cell further."""
+    """One cell (1, 1), at pixel 8 of the query and 11 of the image; its tent is half as high half a cell away."""
     gallery = two_networks()
     known = KnownBoxes([(top, top, bottom, bottom)] * 2)
     hot = np.zeros((4, 4))
