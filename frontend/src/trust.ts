@@ -10,7 +10,7 @@ export interface TrustEvents {
   closed(): void;
 }
 
-const ABOUT = "The dot is the method\u2019s figure, the bar its 95\u202f% interval. Ticks are baselines: maps that know nothing of the pair. A figure says something where it stands clear of them.";
+const ABOUT = "The dot is the method\u2019s figure, the bar its 95\u202f% interval. Ticks are baselines: maps that know nothing of the pair, or nothing of the question. A figure says something where it stands clear of them.";
 const PATIENCE = 10_000; // milliseconds until the panel says that the kernel has not begun
 
 export class Trust {
