@@ -50,8 +50,8 @@ PART_SWAP = replace(
     question="Do the parts on which the map puts most cost most when they are given another look?",
     caution=(
         "sums over a part follow the part's size, so that even a uniform map scores well: read the skill, which is 0 "
-        "for it. What a swap costs depends also on the look that was drawn instead, of which the map knows nothing; on "
-        "the drawn birds the length of the features alone does as well as the exact decomposition"
+        "for it. What a swap costs depends also on the look that was drawn instead, of which the map knows nothing; "
+        "on the drawn birds the length of the features alone does as well as the exact decomposition"
     ),
     source=PART_REMOVAL.source.replace("single deletion", "single deletion with another look for the part"),
 )
