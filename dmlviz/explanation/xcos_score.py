@@ -176,7 +176,12 @@ def explain_ranking_by_xcos(
     head = _head(gallery.embedder, gallery.query_embedder, module)
     pictures = [gallery.images[i] for i in chosen]
     whys = _explained(
-        head, gallery.embedder, gallery.query_embedder, gallery.query_image(query), pictures, gallery.similarity
+        head,
+        gallery.embedder,
+        gallery.query_embedder,
+        gallery.query_image(query),
+        pictures,
+        gallery.similarity,
     )
     return against_index(gallery, query, chosen, whys)
 
