@@ -8,11 +8,36 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dmlviz.faithfulness import Comparison
 
-FEWER_PAIRS = {"occlusion": 40, "rise": 40, "corr-rise": 40, "integrated-jacobian": 40}
-"""Methods that take many passes through the network are asked about fewer pairs."""
+DEAR_METHODS = {"occlusion": 40, "rise": 40, "corr-rise": 40, "integrated-jacobian": 40}
+"""Methods that take many passes through the network, and about how many pairs they are asked."""
+DEAR_EVALUATORS = {
+    "insertion": 60,
+    "deletion": 60,
+    "coalitions": 60,
+    "second-order-curves": 60,
+    "randomisation": 60,
+}
+"""Evaluators that show the network many pictures for each pair, likewise."""
 FEWER_MASKS: dict[str, dict[str, Any]] = {"rise": {"masks": 100}, "corr-rise": {"masks": 100}}
+"""Methods that are asked with a tenth of their usual passes."""
+
+
+def cheaper(methods: "Collection[str]", evaluators: "Collection[str]") -> dict[str, Any]:
+    """What `compare` takes so that the dear ones do not take days, of those that are asked.
+
+    Args:
+        methods: Their names.
+        evaluators: Their names.
+    """
+    dear = DEAR_METHODS | DEAR_EVALUATORS
+    return {
+        "method_options": {name: options for name, options in FEWER_MASKS.items() if name in methods},
+        "at_most": {name: pairs for name, pairs in dear.items() if name in (*methods, *evaluators)},
+    }
 
 
 def evaluate(
@@ -89,20 +114,19 @@ def _compared(
 ) -> "Comparison":
     from dmlviz.explanation import METHODS
     from dmlviz.faithfulness import compare, drawn_gallery
+    from dmlviz.faithfulness.evaluators import EVALUATORS
 
-    asked = methods or METHODS
     try:
         return compare(
             drawn_gallery(name, drawn_with, small=small),
             methods or None,
             evaluators or None,
             pairs,
-            method_options={of: masks for of, masks in FEWER_MASKS.items() if of in asked},
-            at_most={of: count for of, count in FEWER_PAIRS.items() if of in asked},
             budget=budget,
             path=kept,
             seed=seed,
             progress=sys.stderr.isatty(),
+            **cheaper(methods or METHODS, evaluators or EVALUATORS),
         )
     except KeyboardInterrupt:
         on = (

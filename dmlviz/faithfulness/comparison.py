@@ -71,13 +71,14 @@ class Comparison:
         """
         return wide_frame(self.evaluations)
 
-    def to_markdown(self, columns: int = 6) -> str:
+    def to_markdown(self, columns: int = 6, *, notes: bool = True) -> str:
         """The table in Markdown, the headline tests first; how to read each column; what was skipped, and why.
 
         Args:
             columns: How many evaluators stand side by side at most, ≥ 1.
+            notes: Whether to say how to read each column.
         """
-        return markdown(self.evaluations, self.skipped, columns)
+        return markdown(self.evaluations, self.skipped, columns, notes)
 
     def __repr__(self) -> str:
         asked = len({e.evaluator.name for e in self.evaluations})

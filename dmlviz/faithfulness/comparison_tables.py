@@ -74,8 +74,10 @@ def evaluators_of(evaluations: Sequence[Evaluation]) -> list[Evaluator]:
     return sorted(known.values(), key=lambda of: (not of.headline, order.get(of.name, len(order))))
 
 
-def markdown(evaluations: Sequence[Evaluation], skipped: "Sequence[Skipped]", columns: int) -> str:
-    """The table in pieces of so many columns, how to read them, and what was skipped."""
+def markdown(
+    evaluations: Sequence[Evaluation], skipped: "Sequence[Skipped]", columns: int, notes: bool
+) -> str:
+    """The table in pieces of so many columns, on request how to read them, and what was skipped."""
     if columns < 1:
         raise ValueError(f"a table has at least one column; got columns={columns}")
     table = wide_frame(evaluations)
@@ -83,9 +85,10 @@ def markdown(evaluations: Sequence[Evaluation], skipped: "Sequence[Skipped]", co
     groups = [[e for e in asked if e.headline], [e for e in asked if not e.headline]]
     pieces = [group[at : at + columns] for group in groups for at in range(0, len(group), columns)]
     parts = [_piece(table, piece, last=piece is pieces[-1]) for piece in pieces]
-    notes = [_note(evaluator, [e for e in evaluations if e.evaluator is evaluator]) for evaluator in asked]
-    parts += [_own(evaluator, [e for e in evaluations if e.evaluator is evaluator]) for evaluator in asked]
-    parts = [part for part in [*parts, "\n".join(notes)] if part]
+    by_evaluator = [(evaluator, [e for e in evaluations if e.evaluator is evaluator]) for evaluator in asked]
+    parts += [own for evaluator, found in by_evaluator if (own := _own(evaluator, found))]
+    if notes:
+        parts.append("\n".join(_note(evaluator, found) for evaluator, found in by_evaluator))
     if skipped:
         parts.append("Not asked:\n\n" + "\n".join(f"- {line}" for line in skipped_in_words(skipped)))
     return "\n\n".join(parts) + "\n"
@@ -140,11 +143,14 @@ def _note(evaluator: Evaluator, found: Sequence[Evaluation]) -> str:
 
 
 def skipped_in_words(skipped: "Sequence[Skipped]") -> list[str]:
-    """One line per reason: what was not asked, and why."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
+    """What was not asked, and why: one line for each reason and the methods that it holds for."""
+    methods: dict[tuple[str, str], list[str]] = {}
     for evaluator, method, reason in skipped:
-        by_reason.setdefault((evaluator if method else "", reason), []).append(method or evaluator)
+        methods.setdefault((evaluator, reason), []).extend([method] if method else [])
+    evaluators: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for (evaluator, reason), names in methods.items():
+        evaluators.setdefault((tuple(names), reason), []).extend([evaluator] if evaluator else [])
     return [
-        f"{evaluator or ', '.join(names)}{' about ' + ', '.join(names) if evaluator else ''}: {reason}"
-        for (evaluator, reason), names in by_reason.items()
+        f"{' about '.join(filter(None, (', '.join(asked), ', '.join(names))))}: {reason}"
+        for (names, reason), asked in evaluators.items()
     ]

@@ -47,13 +47,16 @@ def verdict(found: Evaluation, baselines: Mapping[str, Estimate]) -> Verdict:
     if not told or not mine.trials:
         return Verdict("alone")
     best = max(told, key=lambda name: sign * told[name].value)
-    low, high = sorted(sign * end for end in _lead(mine, told[best]))
+    low, high = sorted(sign * end for end in lead_over(mine, told[best]))
     standing: Standing = "better" if low > 0 else "worse" if high < 0 else "alike"
     return Verdict(standing, best, told[best])
 
 
-def _lead(mine: Estimate, other: Estimate) -> tuple[float, float]:
-    """An interval of mine − other."""
+def lead_over(mine: Estimate, other: Estimate) -> tuple[float, float]:
+    """The 95 % interval of how far a figure lies above another one: mine − other.
+
+    Where both have the same trials, the difference is taken trial by trial; otherwise the two intervals decide.
+    """
     if len(mine.values) == len(other.values) and np.array_equal(mine.clusters, other.clusters):
         difference = Estimate("difference", mine.values - other.values, mine.clusters)
         if difference.trials:

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from dmlviz.cli import evaluating, main
 from dmlviz.explanation import METHODS
+from dmlviz.faithfulness.evaluators import EVALUATORS
 
 QUICK = ("--small", "--pairs", "4", "--methods", "decomposition,dist-cam", "--evaluators", "completeness")
 
@@ -103,11 +104,22 @@ def test_costly_methods_are_asked_about_fewer_pairs(monkeypatch):
 
     monkeypatch.setattr(dmlviz.faithfulness, "compare", compare)
     run("--small")
-    run("--small", "--methods", "rise", "--methods", "decomposition", "--budget", "9")
-    assert set(evaluating.FEWER_PAIRS) <= set(METHODS)
-    assert asked[0]["at_most"] == evaluating.FEWER_PAIRS
+    run(
+        "--small",
+        "--methods",
+        "rise",
+        "--methods",
+        "decomposition",
+        "--evaluators",
+        "insertion",
+        "--budget",
+        "9",
+    )
+    assert set(evaluating.DEAR_METHODS) <= set(METHODS)
+    assert set(evaluating.DEAR_EVALUATORS) <= set(EVALUATORS)
+    assert asked[0]["at_most"] == evaluating.DEAR_METHODS | evaluating.DEAR_EVALUATORS
     assert asked[0]["budget"] is None
-    assert asked[1]["at_most"] == {"rise": evaluating.FEWER_PAIRS["rise"]}
+    assert asked[1]["at_most"] == {"rise": 40, "insertion": 60}
     assert asked[1]["method_options"] == {"rise": {"masks": 100}}
     assert asked[1]["budget"] == 9.0
 

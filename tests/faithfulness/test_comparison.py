@@ -16,7 +16,8 @@ import dmlviz as dv
 from dmlviz.embedder import birds_embedder
 from dmlviz.faithfulness import KnownBoxes, compare, completeness
 from dmlviz.faithfulness.comparison_budget import within_budget
-from dmlviz.faithfulness.comparison_tables import short
+from dmlviz.faithfulness.comparison_cells import Skipped
+from dmlviz.faithfulness.comparison_tables import short, skipped_in_words
 
 ANSWERS = {"decomposition": 0.9, "dist-cam": 0.5, "grad-cam": 0.2, "centre": 0.4, "uniform": 0.1}
 THREE = ["decomposition", "dist-cam", "grad-cam"]
@@ -370,7 +371,9 @@ def test_a_budget_is_kept_and_what_it_leaves_out_is_said(gallery, monkeypatch):
 
 def test_with_a_budget_too_small_for_anything(gallery, monkeypatch):
     plant(monkeypatch, Planted("one", ANSWERS))
-    with pytest.raises(ValueError, match=r"there is nothing to compare here: .*one about .*it needs about"):
+    with pytest.raises(
+        ValueError, match=r"nothing to compare here: one about decomposition, .*: the budget of 1e-06 s"
+    ):
         ask(gallery, budget=1e-6)
 
 
@@ -407,3 +410,21 @@ def test_progress_goes_to_stderr(gallery, monkeypatch, capsys):
     assert shown.out == ""
     assert "decomposition: completeness" in shown.err
     assert "12/12" in shown.err
+
+
+def test_what_was_skipped_is_put_together_by_reason():
+    listed = [
+        Skipped("a", "x", "why"),
+        Skipped("a", "y", "why"),
+        Skipped("b", "x", "why"),
+        Skipped("b", "y", "why"),
+        Skipped("b", "z", "wherefore"),
+        Skipped("", "x", "no"),
+        Skipped("c", "", "nothing known"),
+    ]
+    assert skipped_in_words(listed) == [
+        "a, b about x, y: why",
+        "b about z: wherefore",
+        "x: no",
+        "c: nothing known",
+    ]
