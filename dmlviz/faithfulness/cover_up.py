@@ -30,7 +30,7 @@ EVALUATOR = Evaluator(
     caution=(
         "a covered picture is unlike any the network was trained on, and a cell sees beyond its own pixels: part of "
         "what a map misses here is context that leaks and the fill itself; larger boxes take away more, so "
-        "'uniform' does well by area alone (size= makes them alike); the feature norm comes near on most galleries"
+        "'uniform' does well by area alone (size= makes them alike); the feature norm comes near on drawn birds and places"
     ),
     source=(
         "cover-up of Zhu et al. 2021 (Visual Explanation for Deep Metric Learning), read as predicted against real: "
