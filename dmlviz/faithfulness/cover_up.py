@@ -30,7 +30,8 @@ EVALUATOR = Evaluator(
     caution=(
         "a covered picture is unlike any the network was trained on, and a cell sees beyond its own pixels: part of "
         "what a map misses here is context that leaks and the fill itself; larger boxes take away more, so "
-        "'uniform' does well by area alone (size= makes them alike); the feature norm comes near on drawn birds and places"
+        "'uniform' does well by area alone (size= makes them alike); on drawn birds and places "
+        "the feature norm comes near"
     ),
     source=(
         "cover-up of Zhu et al. 2021 (Visual Explanation for Deep Metric Learning), read as predicted against real: "
