@@ -4,7 +4,7 @@ import numpy as np
 from torch import nn
 
 import dmlviz as dv
-from dmlviz.embedder import Embedder, LinearHead
+from dmlviz.embedder import CellGeometry, Embedder, LinearHead
 from dmlviz.explanation import Decomposition, Method
 from dmlviz.images import ImageSet, Preprocess
 
@@ -18,7 +18,9 @@ class Quadrants(ImageSet):
 
     parts = PARTS
 
-    def __init__(self, scenes, labels):
+    def __init__(self, scenes, labels, families=None):
+        if families is not None:
+            self.family = families.__getitem__
         self.scenes = [dict(zip(PARTS, scene, strict=True)) for scene in scenes]
         super().__init__(self._read_scene, [f"picture {i}" for i in range(len(scenes))], labels)
 
@@ -54,16 +56,25 @@ class Quadrants(ImageSet):
         return self._drawn(self.scenes[i] | {part: (None, BLACK)})
 
 
-def mean_colours(pooling="avg"):
+def mean_colours():
     """A network whose four cells are the mean colours of the quadrants, from 0 to 1."""
     feed = Preprocess.stretch(2 * SIZE, mean=0.0, std=1.0)
-    return Embedder(nn.AvgPool2d(SIZE), LinearHead(pooling), feed, name="mean colours")
+    return Embedder(nn.AvgPool2d(SIZE), LinearHead("avg"), feed, name="mean colours")
 
 
-def gallery_of(scenes, labels, **options):
-    return dv.Gallery.build(
-        Quadrants(scenes, labels), mean_colours(), similarity="dot", progress=False, **options
-    )
+def corner_colours():
+    """A network that looks at the upper left pixel of each quadrant: its cells lie there, not in the middle."""
+    feed = Preprocess.stretch(2 * SIZE, mean=0.0, std=1.0)
+    look = nn.Conv2d(3, 3, 1, SIZE, bias=False)
+    nn.init.dirac_(look.weight)
+    corners = CellGeometry(stride=(SIZE, SIZE), first=(0.0, 0.0), receptive_field=(1, 1))
+    head = LinearHead("avg")
+    return Embedder(look.requires_grad_(False), head, feed, name="corner colours", geometry=corners)
+
+
+def gallery_of(scenes, labels, families=None, embedder=None, **options):
+    images = Quadrants(scenes, labels, families)
+    return dv.Gallery.build(images, embedder or mean_colours(), similarity="dot", progress=False, **options)
 
 
 def planted(maps):

@@ -14,6 +14,7 @@ from quadrants import (
     BLUE,
     GREEN,
     RED,
+    corner_colours,
     enlarged_by_loops,
     gallery_of,
     grown_by_loops,
@@ -36,9 +37,12 @@ from dmlviz.faithfulness import (
     choose_pairs,
     margin_pointing,
     margin_pointing_swapped,
+    truth_of,
 )
 from dmlviz.faithfulness.evaluators import evaluator_named
 from dmlviz.faithfulness.margin_pointing import EVALUATOR, SWAPPED, part_with_most
+from dmlviz.faithfulness.opponents import siblings
+from dmlviz.faithfulness.pairs import as_pairs
 from dmlviz.images import faces, persons, places
 
 AGAINST = ("sibling", "swapped")
@@ -150,6 +154,26 @@ def test_the_baselines_of_a_case_of_two_by_two_cells():
     }
 
 
+def test_cells_lie_where_the_network_looks():
+    """Cells at (0, 0), (0, 8), (8, 0) and (8, 8): grown by 2, the first quadrant reaches to row and column 9."""
+    gallery = gallery_of(
+        [QUERY, MOVED, ((1, BLUE), (2, GREEN), (3, BLUE))], ["a", "a", "b"], embedder=corner_colours()
+    )
+    assert ask(gallery, "uniform", [(0, 1)], grown=2).headline.value == 1.0
+    assert ask(gallery, "uniform", [(0, 1)], grown=0).headline.value == 0.25
+    assert ask(gallery, pairs=[(0, 1)]).headline.value == 1.0
+    found = ask(gallery, "uniform", [(0, 1)], grown=0).figures[
+        "part"
+    ]  # beyond the last centre the edge is repeated
+    assert found.value == pytest.approx(1 / 3)
+
+
+def test_siblings_are_of_one_family():
+    nearer, sibling = ((1, RED), (2, (0, 255, 255)), (3, BLUE)), ((1, BLUE), (2, GREEN), (3, BLUE))
+    gallery = gallery_of([QUERY, MOVED, nearer, sibling], ["a", "a", "b", "c"], families=[4, 4, 5, 4])
+    assert list(siblings(gallery, as_pairs(gallery, [(0, 1)]), truth_of(gallery).gallery)) == [(3, "head")]
+
+
 def test_a_swapped_part_is_pointed_at():
     gallery = gallery_of([QUERY, MOVED], ["a", "a"])
     for seed in range(6):  # each part comes up
@@ -216,10 +240,6 @@ def test_the_sibling_is_the_best_ranked_of_those_that_differ_in_one_part():
     both = ((1, BLUE), (2, (0, 255, 255)), (3, BLUE))
     gallery = gallery_of([QUERY, MOVED, in_head, in_body, both], ["a", "a", "b", "c", "d"])
     assert gallery.search(0, k=4).ids.tolist().index(3) < gallery.search(0, k=4).ids.tolist().index(2)
-    from dmlviz.faithfulness.opponents import siblings
-    from dmlviz.faithfulness.pairs import as_pairs
-    from dmlviz.faithfulness.truth import truth_of
-
     found = siblings(gallery, as_pairs(gallery, [(0, 1), (0, 2)]), truth_of(gallery).gallery)
     assert list(found) == [(3, "body"), (-1, "")]
 

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from quadrants import BLUE, GREEN, RED, gallery_of, grown_by_loops, peak_by_loops, planted_pairs
+from quadrants import (
+    BLUE,
+    GREEN,
+    RED,
+    Quadrants,
+    corner_colours,
+    gallery_of,
+    grown_by_loops,
+    mean_colours,
+    peak_by_loops,
+    planted_pairs,
+)
 
 import dmlviz as dv
 from dmlviz.embedder import birds_embedder, faces_embedder, persons_embedder, places_embedders
@@ -139,6 +150,25 @@ def test_pointing_at_the_match_lights_the_query():
     assert both.figures["contribution: head"].values.tolist() == [1.0, 0.5]
 
 
+def test_each_side_has_cells_where_its_own_network_looks():
+    """The match's cells lie at (0, 0), (0, 8), (8, 0) and (8, 8), the query's in the middle of the quadrants."""
+    match = ((0, RED), (3, GREEN), (2, BLUE))
+    gallery = gallery_of(
+        [match],
+        ["a"],
+        embedder=corner_colours(),
+        queries=Quadrants([QUERY, QUERY], ["a", "a"]),
+        query_embedder=mean_colours(),
+    )
+    found = ask(gallery, pairs=[(0, 0)], baselines=["uniform", "same position"])
+    assert found.baselines["uniform"]["contribution"].values.tolist() == [1.0, 0.25, 0.5]
+    assert found.headline.values.tolist() == [1.0, 1.0, 1.0]
+    assert found.baselines["same position"]["contribution"].values.tolist() == [1.0, 0.0, 1.0]
+    back = ask(gallery, pairs=[(0, 0)], baselines=["uniform"], sides=["gallery"])
+    assert back.baselines["uniform"]["contribution"].values.tolist() == [0.25, 0.25, 0.25]
+    assert back.headline.values.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_hidden_parts_and_pairs_of_two_labels_are_left_out_and_counted():
     hidden = ((None, RED), (1, GREEN), (3, BLUE))
     gallery = gallery_of([QUERY, hidden, MATCH], ["a", "a", "b"])
@@ -175,10 +205,7 @@ def cell_holding_most(mask, geometry):
     held = np.zeros((12, 12), int)
     centres = [[geometry.first[a] + geometry.stride[a] * n for n in range(12)] for a in range(2)]
     for r, c in zip(*np.nonzero(mask), strict=True):
-        i, j = (
-            min(range(12), key=lambda n: abs(round(centres[a][n]) - at))
-            for a, at in ((0, r), (1, c))
-        )
+        i, j = (min(range(12), key=lambda n: abs(round(centres[a][n]) - at)) for a, at in ((0, r), (1, c)))
         held[i, j] += 1
     return np.unravel_index(int(held.argmax()), held.shape)
 
