@@ -109,7 +109,7 @@ def compared(job: Job) -> Comparison:
         job.gallery(),
         methods if job.quick else None,
         pairs=job.pairs,
-        budget=12.0 if job.quick else None,
+        budget=25.0 if job.quick else None,
         path=path,
         progress=False,
         **cheaper(methods, EVALUATORS),

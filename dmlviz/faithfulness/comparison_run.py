@@ -49,8 +49,8 @@ def ask_all(
     if budget is not None and ends is not None and left:
         costs = _tried(questions, left, truth, pairs, budget, seed, progress)
         untried = f"the budget of {budget:g} s left no time to try out what it costs"
-        skipped += [Skipped(*cell, untried) for cell in left if cell.evaluator not in costs]
-        left = [cell for cell in left if cell.evaluator in costs]
+        skipped += [Skipped(*cell, untried) for cell in left if not costs.keys() >= set(cell)]
+        left = [cell for cell in left if costs.keys() >= set(cell)]
         blocks = _by_worth(questions, left, costs)
         counts, without = within_budget(blocks, costs, counts, PLANNED * (ends - time.perf_counter()))
         rest = f"with what else is left of the budget of {budget:g} s"
@@ -140,10 +140,11 @@ def _tried(
 ) -> dict[str, float]:
     """Seconds per pair of each evaluator and of each method's explanation, tried on the first pairs.
 
-    Headline tests are tried first; evaluators that a third of the budget is not enough to come to are not in it.
+    The first method and headline tests are tried first. Methods that a sixth of the budget is not enough to come to
+    are not in it, nor are evaluators that a third is not enough for.
     """
     costs: dict[str, float] = {}
-    ends = time.perf_counter() + budget / 3
+    began = time.perf_counter()
     methods = list(dict.fromkeys(cell.method for cell in _in_turn(cells)))
     evaluators = list(dict.fromkeys(cell.evaluator for cell in cells))
     evaluators.sort(key=lambda name: not questions.asked[name][0].headline)
@@ -151,11 +152,13 @@ def _tried(
         total=len(methods) + len(evaluators), desc="trying out", leave=False, disable=not progress
     ) as bar:
         for method in methods:
-            costs[method] = _explaining_costs(questions, method, pairs, budget)
+            if not costs or time.perf_counter() - began < budget / 6:
+                costs[method] = _explaining_costs(questions, method, pairs, budget)
             bar.update()
         for evaluator in evaluators:
-            if time.perf_counter() < ends:
-                cell = min((c for c in cells if c.evaluator == evaluator), key=lambda c: costs[c.method])
+            of_it = [cell for cell in cells if cell.evaluator == evaluator and cell.method in costs]
+            if of_it and time.perf_counter() - began < budget / 3:
+                cell = min(of_it, key=lambda cell: costs[cell.method])
                 costs[evaluator] = _asking_costs(questions, cell, truth, pairs, budget, seed)
             bar.update()
     return costs
