@@ -1,7 +1,7 @@
 """The full ranking of every query, read in blocks and never held whole."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -55,65 +55,14 @@ def per_query(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Where the full ranking of one query has its hits.
+class RowsAt(Protocol):
+    """Rows that belong to the query at a place: a list of arrays, or something that finds them when asked."""
 
-    Attributes:
-        query: the query's place.
-        ranks: (R,) int64, ascending, from 1, counted over the rows that are not left out.
-        tied: whether a row of another class has exactly the score of one of the query's class.
-    """
-
-    query: int
-    ranks: np.ndarray
-    tied: bool
-
-
-def ranks_of_relevant(
-    asking: np.ndarray,
-    vectors: np.ndarray,
-    of_query: np.ndarray,
-    of_row: np.ndarray,
-    left_out: list[np.ndarray],
-) -> Iterator[Found]:
-    """The ranks of all rows of each query's class, exactly; arguments as for `per_query`.
-
-    Yields:
-        `Found`, for each query that has something to find.
-    """
-    members = _members(of_row, of_query)
-    for block, scores in scored_blocks(asking, vectors, left_out, np.arange(len(asking))):
-        in_order = np.sort(scores, axis=1)
-        for line, query in enumerate(block):
-            own = members[of_query[query]]
-            own = own[scores[line, own] > -np.inf]
-            if len(own):
-                yield Found(int(query), *_ranks(scores[line], in_order[line], own))
-
-
-def _ranks(scores: np.ndarray, in_order: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Ranks of chosen rows, ascending, and whether one of them shares its score with another row.
-
-    Args:
-        scores: (n,) float32.
-        in_order: (n,) the same, ascending.
-        own: (R,) int64, the chosen rows, ascending.
-    """
-    values = scores[own]
-    up_to = np.searchsorted(in_order, values, side="right")
-    equal = up_to - np.searchsorted(in_order, values, side="left")
-    ranks = len(scores) - up_to + 1
-    tied = False
-    for place in np.flatnonzero(equal > 1):
-        rows = np.flatnonzero(scores == values[place])
-        ranks[place] += np.searchsorted(rows, own[place])  # equal ones come in the order of their rows
-        tied = tied or not np.isin(rows, own).all()
-    return np.sort(ranks).astype(np.int64), tied
+    def __getitem__(self, place: int, /) -> np.ndarray: ...
 
 
 def scored_blocks(
-    asking: np.ndarray, vectors: np.ndarray, left_out: list[np.ndarray], order: np.ndarray
+    asking: np.ndarray, vectors: np.ndarray, left_out: RowsAt, order: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The similarities of all rows to a few queries at a time.
 
@@ -130,7 +79,7 @@ def scored_blocks(
     for start in range(0, len(order), step):
         block = np.sort(order[start : start + step])
         scores = _similarities(asking[block], vectors)
-        for line, query in enumerate(block):
+        for line, query in enumerate(block.tolist()):
             scores[line, left_out[query]] = -np.inf
         yield block, scores
 
