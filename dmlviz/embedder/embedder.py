@@ -322,16 +322,14 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over weights, layers without any, head, preprocessing, geometry; the same everywhere."""
+        """SHA-256 (hex) over weights, layers without any, head and preprocessing; the same everywhere."""
         digest = hashlib.sha256()
-        place = self.geometry
         said = {
             "layers": [
                 (name, type(layer).__name__, layer.extra_repr())
                 for name, layer in self.trunk.named_modules()
                 if not (list(layer.children()) or layer.state_dict() or isinstance(layer, nn.Identity))
             ],
-            "geometry": None if place is None else (place.stride, place.first, place.receptive_field),
             "head": self.head.description(),
             "layer": getattr(self.trunk, "layer", ""),
             "input_size": self.input_size,
