@@ -19,7 +19,7 @@ from dmlviz.images.reading import ImageReadError, as_rgb, read_image
 if TYPE_CHECKING:
     from dmlviz.images.bird_gallery import BirdSet, birds
     from dmlviz.images.face_gallery import FacePairs, FaceSet, faces
-    from dmlviz.images.layouts import lfw_pairs
+    from dmlviz.images.layouts import lfw_pairs, oxford_queries
     from dmlviz.images.person_gallery import PersonSet, persons
     from dmlviz.images.place_gallery import Places, places
     from dmlviz.images.place_view import PlaceView
@@ -38,6 +38,7 @@ __all__ = [
     "birds",
     "faces",
     "lfw_pairs",
+    "oxford_queries",
     "persons",
     "places",
     "read_image",
@@ -53,6 +54,7 @@ _MODULE_OF = {
     "birds": "bird_gallery",
     "faces": "face_gallery",
     "lfw_pairs": "layouts",
+    "oxford_queries": "layouts",
     "persons": "person_gallery",
     "places": "place_gallery",
 }

@@ -3,18 +3,19 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmlviz.images import readers
+from dmlviz.images.from_layouts import FromLayouts
 from dmlviz.images.reading import as_rgb
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ImageSet:
+class ImageSet(FromLayouts):
     """Images in a fixed order; an image's id is its position.
 
     Made by one of the `from_...` constructors, or from a function that knows how to read image i.
@@ -198,93 +199,6 @@ class ImageSet:
 
         names, labels = huggingface_items(dataset, image, label, names)
         return ImageSet(readers.DatasetReader(dataset, tuple(names), image), names, labels)
-
-    @classmethod
-    def from_cub(
-        cls,
-        root: str | Path,
-        split: Literal["train", "test", "all", "official-train", "official-test"] = "test",
-    ) -> "ImageSet":
-        """CUB-200-2011 as it unpacks: images.txt, image_class_labels.txt, classes.txt and images/.
-
-        The table has cub_id, class_id, official_train (where train_test_split.txt lies there) and box_row, box_col,
-        box_height, box_width in pixels (where bounding_boxes.txt lies there).
-
-        Args:
-            root: the folder CUB_200_2011.
-            split: "train" and "test" are those of metric learning, species 1–100 and 101–200; the "official" ones
-                are those of train_test_split.txt, all species in both.
-
-        Raises:
-            FileNotFoundError: if root or one of the lists is missing.
-            ValueError: if a list is broken, or no image belongs to the split.
-        """
-        from dmlviz.images.layouts import cub_rows
-
-        return cls.from_frame(cub_rows(root, split), root=root)
-
-    @classmethod
-    def from_market1501(
-        cls, root: str | Path, part: Literal["query", "gallery", "train"] = "gallery"
-    ) -> "ImageSet":
-        """One part of Market-1501 as it unpacks; the names of the files say who was seen where.
-
-        Labels are the persons' numbers as written. Two are no persons and are kept: "-1" is junk, detections that
-        are neither right nor wrong and are left out of every ranking by the gallery's rule
-        `leave_out="same-camera"`; "0000" are distractors, wrong answers to every query. The column kind says "junk",
-        "distractor" or "person"; the others are person, camera (1 to 6), sequence, frame and box.
-
-        Args:
-            root: the folder that holds query, bounding_box_test and bounding_box_train.
-            part: which of them; "gallery" is bounding_box_test.
-
-        Raises:
-            FileNotFoundError: if root or the part is missing.
-            ValueError: if an image is not called as in Market-1501.
-        """
-        from dmlviz.images.layouts import market_rows
-
-        return cls.from_frame(market_rows(root, part), root=root)
-
-    @classmethod
-    def from_lfw(cls, root: str | Path) -> "ImageSet":
-        """Labeled Faces in the Wild as it unpacks, Name/Name_0001.jpg; the column number is the picture's.
-
-        For the pairs to be verified see `dmlviz.images.lfw_pairs`.
-
-        Args:
-            root: the folder that holds one folder per person.
-
-        Raises:
-            FileNotFoundError: if there is no such folder.
-            ValueError: if a picture is not called so.
-        """
-        from dmlviz.images.layouts import lfw_rows
-
-        return cls.from_frame(lfw_rows(root), root=root)
-
-    @classmethod
-    def from_cvusa(
-        cls, root: str | Path, split: Literal["train", "val"] = "val"
-    ) -> tuple["ImageSet", "ImageSet"]:
-        """CVUSA as it unpacks: splits/val-19zl.csv names an aerial and a ground picture on each line.
-
-        Args:
-            root: the folder that holds splits, bingmap and streetview.
-            split: "val" is the one that results are reported on.
-
-        Returns:
-            The ground pictures (queries) and the aerial ones (gallery): picture i of both is one place, and has
-            the same label, which no other place has.
-
-        Raises:
-            FileNotFoundError: if root, the list or the first pictures are missing.
-            ValueError: if a line names no two pictures, or a place comes twice.
-        """
-        from dmlviz.images.layouts import cvusa_rows
-
-        ground, aerial = cvusa_rows(root, split)
-        return cls.from_frame(ground, root=root), cls.from_frame(aerial, root=root)
 
     # --- what is known of them --------------------------------------------------------------------
 

@@ -89,6 +89,38 @@ class SubsetReader:
         return stamp_of(self.read, int(self.ids[i]))
 
 
+@dataclass(frozen=True)
+class CroppedReader:
+    """The pictures of another reader, each cut to a box: top, left, height and width in pixels.
+
+    Sides are rounded to whole pixels; what lies outside the picture is left out.
+    """
+
+    read: Read
+    boxes: tuple[tuple[float, float, float, float], ...]
+    names: tuple[str, ...]
+
+    def __call__(self, i: int) -> np.ndarray:
+        """Ask the other reader, and cut."""
+        picture = self.read(i)
+        top, left, height, width = self.boxes[i]
+        cut = picture[
+            max(0, round(top)) : max(0, round(top + height)),
+            max(0, round(left)) : max(0, round(left + width)),
+        ]
+        if cut.size == 0:
+            raise ImageReadError(
+                self.names[i],
+                f"its box (top {top:g}, left {left:g}, height {height:g}, width {width:g}) holds no pixel of the "
+                f"picture, which is {picture.shape[0]} pixels high and {picture.shape[1]} wide",
+            )
+        return np.ascontiguousarray(cut)
+
+    def stamp(self, i: int) -> str:
+        """What the other reader says of the picture, and the box."""
+        return f"{stamp_of(self.read, i)} {self.boxes[i]}"
+
+
 def stamp_of(read: Read, i: int) -> str:
     """The stamp of image i where its reader knows one, otherwise an empty text."""
     stamp = getattr(read, "stamp", None)
