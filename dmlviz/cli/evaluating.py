@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from dmlviz.faithfulness import Comparison
 
-DEAR_METHODS = {"occlusion": 40, "rise": 40, "corr-rise": 40, "integrated-jacobian": 40}
+DEAR_METHODS = {"occlusion": 24, "rise": 24, "corr-rise": 24, "integrated-jacobian": 24}
 """Methods that take many passes through the network, and about how many pairs they are asked."""
 DEAR_EVALUATORS = {
-    "insertion": 60,
-    "deletion": 60,
-    "coalitions": 60,
-    "second-order-curves": 60,
-    "randomisation": 60,
+    "insertion": 40,
+    "deletion": 40,
+    "coalitions": 40,
+    "second-order-curves": 40,
+    "randomisation": 40,
 }
 """Evaluators that show the network many pictures for each pair, likewise."""
 FEWER_MASKS: dict[str, dict[str, Any]] = {"rise": {"masks": 100}, "corr-rise": {"masks": 100}}
