@@ -4,10 +4,27 @@ FAISS lives here and nowhere else. NumPy goes in, NumPy comes out; the room know
 networks or cosine (whoever wants cosine gives it rows of length one).
 """
 
+from dmlviz.index.binary_index import BinaryIndex
+from dmlviz.index.bits import hamming_distances, pack_bits, sign_bits, unpack_bits
 from dmlviz.index.gallery_index import GalleryIndex
 from dmlviz.index.kinds import KINDS, Choice, choose_kind
 from dmlviz.index.metrics import METRICS
 from dmlviz.index.recall import RecallCheck
+from dmlviz.index.stored_codes import BINARY_KINDS
 from dmlviz.index.threads import search_threads
 
-__all__ = ["KINDS", "METRICS", "Choice", "GalleryIndex", "RecallCheck", "choose_kind", "search_threads"]
+__all__ = [
+    "BINARY_KINDS",
+    "KINDS",
+    "METRICS",
+    "BinaryIndex",
+    "Choice",
+    "GalleryIndex",
+    "RecallCheck",
+    "choose_kind",
+    "hamming_distances",
+    "pack_bits",
+    "search_threads",
+    "sign_bits",
+    "unpack_bits",
+]

@@ -1,9 +1,6 @@
 """An index as one file: FAISS's own bytes, and behind them what FAISS does not know, with a checksum."""
 
-import hashlib
-import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +11,29 @@ from dmlviz.index.engine import faiss
 from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import effort_of, set_effort
 from dmlviz.index.metrics import METRICS
+from dmlviz.index.sealed_files import add_footer, footer_of, replacing, sha256_of
 from dmlviz.index.stored import Stored, stored
 
 _MAGIC = b"dmlviz index 1\n"
-_TAIL = 8 + len(_MAGIC)
 
 
 def write_state(
     state: Stored, kind: str, parameters: dict[str, Any], seed: int, path: str | os.PathLike[str]
 ) -> None:
     """See `GalleryIndex.save`."""
-    target = Path(os.fsdecode(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {target.parent} does not exist; make it before saving an index there"
-        )
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give the name of a file to save the index in")
     said = {
         "kind": kind,
         "metric": state.metric,
         "parameters": parameters,
         "seed": seed,
         "effort": None if kind == "flat" else effort_of(state.engine),
-        "ids": _written_ids(state.ids),
+        "ids": written_ids(state.ids),
         "removed": [] if state.ids.alive is None else np.flatnonzero(~state.ids.alive).tolist(),
         "centre": None if state.centre is None else [float(value) for value in state.centre],
     }
-    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    try:
+    with replacing(path, "an index") as part:
         faiss.write_index(_whole(state), str(part))
-        said["sha256"] = _sha256(part)
-        footer = json.dumps(said, ensure_ascii=True).encode("ascii")
-        with open(part, "ab") as file:
-            file.write(footer + len(footer).to_bytes(8, "little") + _MAGIC)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-        _flush_folder(target.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        add_footer(part, said, _MAGIC)
 
 
 def read_state(path: str | os.PathLike[str], *, mapped: bool) -> tuple[Stored, str, dict[str, Any], int]:
@@ -70,8 +49,8 @@ def read_state(path: str | os.PathLike[str], *, mapped: bool) -> tuple[Stored, s
         f"{source} cannot be read as an index: it is cut short or is another kind of file. "
         "Build the index again and save it"
     )
-    said, length = _footer(source)
-    if said is not None and not mapped and _sha256(source, length) != said.get("sha256"):
+    said, length = footer_of(source, _MAGIC)
+    if said is not None and not mapped and sha256_of(source, length) != said.get("sha256"):
         raise ValueError(f"{source} was changed since it was written. Build the index again and save it")
     try:
         found = faiss.read_index(str(source), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
@@ -143,28 +122,12 @@ def _whole(state: Stored) -> Any:
     return both
 
 
-def _footer(source: Path) -> tuple[dict[str, Any] | None, int]:
-    """What stands behind FAISS's bytes, and how many those are; None where nothing does."""
-    size = source.stat().st_size
-    with open(source, "rb") as file:
-        if size < _TAIL:
-            return None, size
-        file.seek(size - _TAIL)
-        tail = file.read(_TAIL)
-        if tail[8:] != _MAGIC:
-            return None, size
-        length = int.from_bytes(tail[:8], "little")
-        if length > size - _TAIL:
-            return None, size
-        file.seek(size - _TAIL - length)
-        try:
-            said = json.loads(file.read(length))
-        except (ValueError, RecursionError):
-            return None, size
-    return (said if isinstance(said, dict) else None), size - _TAIL - length
+def written_ids(ids: Ids) -> list[Any] | None:
+    """Ids as a file holds them; None for 0, 1, 2, ...
 
-
-def _written_ids(ids: Ids) -> list[Any] | None:
+    Raises:
+        TypeError: one is neither a whole number nor a text.
+    """
     listed = ids.of_slot.tolist()
     if ids.numbers:
         return None if listed == list(range(len(listed))) else listed
@@ -172,23 +135,3 @@ def _written_ids(ids: Ids) -> list[Any] | None:
     if odd is not None:
         raise TypeError(f"a file holds ids that are whole numbers or texts; got {odd!r}. Give ids= as texts")
     return listed
-
-
-def _sha256(path: Path, length: int | None = None) -> str:
-    left = path.stat().st_size if length is None else length
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while left and (block := file.read(min(left, 2**20))):
-            digest.update(block)
-            left -= len(block)
-    return digest.hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
