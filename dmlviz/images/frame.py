@@ -12,13 +12,10 @@ _LOOKED_FOR = 20  # if none of so many files is there, it is the folder that is 
 
 
 def rows_of_frame(
-    frame: "pd.DataFrame", image: str, label: str | None, root: str | Path | None
+    frame: Any, image: str, label: str | None, root: str | Path | None
 ) -> tuple[tuple[Path, ...], tuple[str, ...], list[Any] | None, "pd.DataFrame"]:
     """Paths, names, labels and the other columns of a frame; see `ImageSet.from_frame` for the rules."""
-    import pandas as pd
-
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"expected a pandas.DataFrame with one row per image, got {type(frame).__name__}")
+    frame = as_pandas(frame)
     _check_columns(frame, image, label)
     if len(frame) == 0:
         raise ValueError("expected at least one image, got a frame without rows")
@@ -38,6 +35,32 @@ def rows_of_frame(
     others = frame.drop(columns=[image] if label is None else [image, label])
     clashing = {name: f"{name}_given" for name in ("name", "label") if name in others.columns}
     return paths, names, labels, others.rename(columns=clashing)
+
+
+def as_pandas(frame: Any) -> "pd.DataFrame":
+    """A frame of pandas, of polars or of Arrow (whatever narwhals knows and is in memory) as one of pandas.
+
+    Raises:
+        TypeError: It is none of these, or is not computed yet.
+    """
+    import pandas as pd
+
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    got = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
+    expected = f"expected a pandas.DataFrame with one row per image, got {got.removeprefix('builtins.')}"
+    try:
+        import narwhals as nw
+    except ImportError as error:
+        raise TypeError(
+            f'{expected}; frames of polars and Arrow need narwhals: pip install "dmlviz[frames]"'
+        ) from error
+    try:
+        known = nw.from_native(frame, eager_only=True)
+    except TypeError as error:
+        lazy = "; collect() it first" if hasattr(frame, "collect") else ", or one of polars or Arrow"
+        raise TypeError(expected + lazy) from error
+    return pd.DataFrame({name: known[name].to_list() for name in known.columns})
 
 
 def _check_columns(frame: "pd.DataFrame", image: str, label: str | None) -> None:

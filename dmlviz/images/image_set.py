@@ -120,7 +120,7 @@ class ImageSet(FromLayouts):
     @classmethod
     def from_frame(
         cls,
-        frame: "pd.DataFrame",
+        frame: Any,
         image: str = "path",
         label: str | None = "label",
         root: str | Path | None = None,
@@ -128,14 +128,15 @@ class ImageSet(FromLayouts):
         """Images whose paths are in a data frame; its other columns are kept in `.table`.
 
         Args:
-            frame: one row per image, in the order of the ids.
+            frame: one row per image, in the order of the ids: a pandas.DataFrame, or a frame of polars or Arrow
+                (through narwhals, the optional extra "frames").
             image: the column that holds the paths.
             label: the column that holds the labels; None for a set without labels.
             root: folder that relative paths start from; the current folder by default. With a root, no
                 path may lead out of it.
 
         Raises:
-            TypeError: if frame is no pandas.DataFrame.
+            TypeError: if frame is none of these.
             KeyError: if a column is missing; the message lists those there are.
             ValueError: if the frame has no rows, a path or a label is missing (NaN), or a path leads out
                 of root.

@@ -90,6 +90,28 @@ class SubsetReader:
 
 
 @dataclass(frozen=True)
+class JoinedReader:
+    """The pictures of one reader, and behind them those of another."""
+
+    first: Read
+    count: int
+    second: Read
+
+    def __call__(self, i: int) -> np.ndarray:
+        """Ask the one that has it."""
+        read, there = self.at(i)
+        return read(there)
+
+    def stamp(self, i: int) -> str:
+        """What the one that has it says of the picture."""
+        return stamp_of(*self.at(i))
+
+    def at(self, i: int) -> tuple[Read, int]:
+        """The reader that has picture i, and what it is called there."""
+        return (self.first, i) if i < self.count else (self.second, i - self.count)
+
+
+@dataclass(frozen=True)
 class CroppedReader:
     """The pictures of another reader, each cut to a box: top, left, height and width in pixels.
 
@@ -131,6 +153,8 @@ def file_of(read: Read, i: int) -> Path | None:
     """The file that image i is read from, or None where it comes from elsewhere."""
     if isinstance(read, SubsetReader):
         return file_of(read.read, int(read.ids[i]))
+    if isinstance(read, JoinedReader):
+        return file_of(*read.at(i))
     return read.paths[i] if isinstance(read, FileReader) else None
 
 

@@ -1,10 +1,10 @@
-"""Oxford5k and Paris6k: the buildings, and the queries with what counts as found."""
+"""Oxford5k and Paris6k: the buildings, and the queries cut out of them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmlviz.images.folder import existing_folder, find_images
-from dmlviz.images.layouts.lists import SHOWN, columns, existing_file, numbered_lines
+from dmlviz.images.layouts.lists import SHOWN, columns
 from dmlviz.images.readers import CroppedReader, FileReader
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _QUERY = "_query.txt"
 _PREFIX = "oxc1_"
-_JUDGED = ("good", "ok", "junk")
 
 
 def oxford_rows(root: str | Path) -> "pd.DataFrame":
@@ -30,18 +29,17 @@ def oxford_queries(root: str | Path, gt_folder: str | Path) -> "ImageSet":
     A query is called as its list, "all_souls_1"; its label is the landmark, "all_souls". Boxes are rounded to whole
     pixels and end where the picture ends, as with Pillow's `crop`. The table has stem (the picture that it is cut
     from, as in the column of that name in `ImageSet.from_oxford`), box_row, box_col, box_height and box_width in
-    pixels, and good, ok and junk: the stems of the pictures that count as right, as right (harder), and as neither,
-    with blanks between them.
+    pixels. What counts as found is said by the other lists, see `dmlviz.retrieval.Judgements.from_oxford`.
 
     The queries are cut-outs, no files: give them again where a gallery that was built with them is opened.
 
     Args:
         root: The folder of the images, as for `ImageSet.from_oxford`.
-        gt_folder: The folder of the lists: `<query>_query.txt`, `<query>_good.txt`, `<query>_ok.txt` and
-            `<query>_junk.txt`. Stems in them may begin with "oxc1_", as Oxford5k writes those of queries.
+        gt_folder: The folder of the lists, with a file `<query>_query.txt` for each query: stem, left, top, right
+            and bottom. A stem may begin with "oxc1_", as Oxford5k writes those of queries.
 
     Raises:
-        FileNotFoundError: A folder or list is missing, or the image set lacks a picture that a list of queries names.
+        FileNotFoundError: A folder is missing, there is no list of a query, or the picture that one names is missing.
         ValueError: A list is broken, or two pictures have one stem.
     """
     from dmlviz.images.image_set import ImageSet
@@ -62,10 +60,9 @@ def oxford_queries(root: str | Path, gt_folder: str | Path) -> "ImageSet":
             raise FileNotFoundError(
                 f"{str(path)!r} asks with the picture {stem!r}, and {str(root)!r} holds no file of that name"
             )
-        judged = {word: _stems(folder / f"{name}_{word}.txt") for word in _JUDGED}
         paths.append(images[stem][0])
         names.append(name)
-        rows.append({"stem": stem, **box, **judged})
+        rows.append({"stem": stem, **box})
     read = CroppedReader(
         FileReader(tuple(paths), tuple(names)), tuple(_box(row) for row in rows), tuple(names)
     )
@@ -102,18 +99,6 @@ def _query(path: Path) -> tuple[str, dict[str, float]]:
             f"{' '.join(found[0][1:])!r}"
         )
     return stem, {"box_row": top, "box_col": left, "box_height": bottom - top, "box_width": right - left}
-
-
-def _stems(path: Path) -> str:
-    existing_file(path, "every query needs its lists of good, ok and junk pictures (they may be empty)")
-    lines = numbered_lines(path)
-    odd = [(n, line) for n, line in lines if len(line.split()) != 1]
-    if odd:
-        raise ValueError(
-            f"line {odd[0][0]} of {str(path)!r} must hold the name of one picture, it is {odd[0][1][:100]!r}"
-        )
-    stems = [line.removeprefix(_PREFIX) for _, line in lines]
-    return " ".join(dict.fromkeys(stems))
 
 
 def _place(path: Path) -> tuple[str, int, str]:
