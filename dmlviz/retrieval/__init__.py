@@ -6,16 +6,20 @@ returns. Metrics follow their published definitions. NumPy only: torch stays ins
 
 from dmlviz.retrieval.demo import demo_gallery
 from dmlviz.retrieval.gallery import Gallery
+from dmlviz.retrieval.judgements import Judgements
 from dmlviz.retrieval.metrics import Evaluation
-from dmlviz.retrieval.protocols import ProtocolEvaluation
+from dmlviz.retrieval.protocols import PROTOCOLS, Protocol, ProtocolEvaluation
 from dmlviz.retrieval.ranking import Ranking
 from dmlviz.retrieval.storage import GalleryError
 from dmlviz.retrieval.verification import Verification, verification, verify
 
 __all__ = [
+    "PROTOCOLS",
     "Evaluation",
     "Gallery",
     "GalleryError",
+    "Judgements",
+    "Protocol",
     "ProtocolEvaluation",
     "Ranking",
     "Verification",

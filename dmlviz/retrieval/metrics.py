@@ -134,6 +134,56 @@ def average_precision_at_r(hits: np.ndarray, relevant: np.ndarray) -> np.ndarray
     return (counted * hits.cumsum(axis=1) / ranks).sum(axis=1) / relevant
 
 
+def r_precision_of_ranks(ranks: np.ndarray) -> float:
+    """`r_precision` of one query whose hits lie at these ranks.
+
+    Args:
+        ranks: (R,) int, ranks of all R hits from 1, ascending.
+
+    Returns:
+        In [0, 1].
+
+    Example:
+        >>> r_precision_of_ranks(np.array([1, 2, 4, 7]))
+        0.75
+    """
+    return int(np.searchsorted(ranks, len(ranks), side="right")) / len(ranks)
+
+
+def precision_at_r_of_ranks(ranks: np.ndarray) -> float:
+    """`average_precision_at_r` of one query whose hits lie at these ranks.
+
+    Args:
+        ranks: (R,) int, ranks of all R hits from 1, ascending.
+
+    Returns:
+        In [0, 1].
+
+    Example:
+        >>> precision_at_r_of_ranks(np.array([1, 2, 4, 7])) == (1 + 1 + 3 / 4) / 4
+        True
+    """
+    return precision_sum_within(ranks, len(ranks)) / len(ranks)
+
+
+def precision_sum_within(ranks: np.ndarray, k: int) -> float:
+    """Sum of the precisions j / t_j at the hits among the first k.
+
+    Args:
+        ranks: (R,) int, ranks of all R hits from 1, ascending.
+        k: how many of the ranking count, at least 1.
+
+    Returns:
+        From 0 to the lesser of k and R.
+
+    Example:
+        >>> precision_sum_within(np.array([1, 4, 9]), 4)
+        1.5
+    """
+    within = ranks[: int(np.searchsorted(ranks, k, side="right"))]
+    return float((np.arange(1, len(within) + 1) / within).sum())
+
+
 def average_precision(ranks: np.ndarray) -> float:
     """Area under the precision-recall curve by rectangles: (1/R) sum_j j / t_j over the ranks t_j of all hits.
 
@@ -169,6 +219,26 @@ def average_precision_trapezoid(ranks: np.ndarray) -> float:
     hits = np.arange(1, len(ranks) + 1)
     before = np.divide(hits - 1, ranks - 1, out=np.ones(len(ranks)), where=ranks > 1)
     return float(((before + hits / ranks) / 2).mean())
+
+
+def precision_at_reachable(ranks: np.ndarray, k: int) -> float:
+    """mP@k of the revisited Oxford and Paris: precision of the first k, or of as many as reach the last hit.
+
+    With kq = min(t_R, k): |{t_j <= kq}| / kq. So the denominator shrinks where all hits come before rank k.
+
+    Args:
+        ranks: (R,) int, ranks of all R hits from 1, ascending.
+        k: at least 1.
+
+    Returns:
+        In [0, 1].
+
+    Example:
+        >>> precision_at_reachable(np.array([1, 2, 4]), 10), precision_at_reachable(np.array([1, 2, 20]), 10)
+        (0.75, 0.2)
+    """
+    reach = min(int(ranks[-1]), k)
+    return int(np.searchsorted(ranks, reach, side="right")) / reach
 
 
 def check_recall_at(recall_at: Sequence[int]) -> tuple[int, ...]:

@@ -1,11 +1,21 @@
 """The same person, or another? Pairs judged by their similarity, as on Labeled Faces in the Wild."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from dmlviz.index.exact import pair_products
+from dmlviz.retrieval.side import Side
+from dmlviz.retrieval.thresholds import (
+    accepted_counts,
+    equal_error,
+    judged_by_folds,
+    middles,
+    validated_by_folds,
+)
 
 if TYPE_CHECKING:
     from dmlviz.retrieval.gallery import Gallery
@@ -14,6 +24,8 @@ FAR = (0.1, 0.01, 0.001)
 FOLDS = 10
 PUBLISHED_THRESHOLDS = 1.0 - np.arange(0, 4, 0.01) / 2
 """Cosines that stand for squared distances 0, 0.01, ..., 3.99 of unit embeddings, the grid of FaceNet's code."""
+FINE_THRESHOLDS = 1.0 - np.arange(0, 4, 0.001) / 2
+"""The finer grid of the same code, on which it looks for the threshold of VAL@FAR."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +42,10 @@ class Verification:
       points of the ROC curve.
     - TAR@FAR f: the largest share of pairs of one class that a threshold accepts while it accepts at most the
       share f of pairs of two. No interpolation: with n different pairs shares below 1/n are not measured.
+    - VAL@FAR f (Schroff et al., FaceNet, CVPR 2015, section 4, as its public code computes it): for each fold the
+      threshold that accepts the share f of the pairs of two on all the others, by linear interpolation between
+      candidates, is applied to it; the mean over the folds of the share of pairs of one class that it accepts.
+      Where no candidate accepts so many, nothing is accepted. NaN for f = 0.
 
     Attributes:
         accuracy: mean over the folds, in [0, 1].
@@ -42,6 +58,12 @@ class Verification:
         eer: in [0, 1].
         eer_threshold: similarity from which the error of accepting is at least that of refusing.
         tar: f -> TAR@FAR f in [0, 1], read-only.
+        val: f -> VAL@FAR f in [0, 1], read-only.
+        val_std: f -> standard deviation of VAL@FAR f over the folds, read-only.
+        val_far: f -> mean over the folds of the share of pairs of two classes that were accepted in fact, read-only.
+        false_acceptance: (T,) float64, the ROC curve from (0, 0) to (1, 1): share of pairs of two classes accepted.
+        true_acceptance: (T,) float64, the same of pairs of one class.
+        curve_thresholds: (T,) float64, the least similarity that is accepted at that point, infinity at the first.
         similarities: (P,) float64, of the pairs in their order.
         same: (P,) bool, whether a pair is of one class.
         definition: in words.
@@ -56,16 +78,25 @@ class Verification:
     eer: float
     eer_threshold: float
     tar: Mapping[float, float]
+    val: Mapping[float, float]
+    val_std: Mapping[float, float]
+    val_far: Mapping[float, float]
+    false_acceptance: np.ndarray
+    true_acceptance: np.ndarray
+    curve_thresholds: np.ndarray
     similarities: np.ndarray
     same: np.ndarray
     definition: str
 
     def __repr__(self) -> str:
         rates = "  ".join(f"TAR@FAR={far:g} {tar:.4f}" for far, tar in self.tar.items())
+        validation = "  ".join(
+            f"VAL@FAR={far:g} {val:.4f} ± {self.val_std[far]:.4f}" for far, val in self.val.items()
+        )
         return (
             f"Verification of {len(self.same)} pairs, {int(self.same.sum())} of them of one class\n"
             f"  accuracy {self.accuracy:.4f} ± {self.accuracy_std:.4f} over {len(self.fold_accuracy)} folds, "
-            f"threshold {self.threshold:.4f}\n  AUC {self.auc:.4f}  EER {self.eer:.4f}  {rates}"
+            f"threshold {self.threshold:.4f}\n  AUC {self.auc:.4f}  EER {self.eer:.4f}  {rates}\n  {validation}"
         )
 
 
@@ -99,29 +130,57 @@ def verification(
         >>> bool(verification(gallery, pairs).auc > 0.9)
         True
     """
-    chosen = np.asarray(pairs)
-    if chosen.ndim != 2 or chosen.shape[1] != 2 or len(chosen) == 0:
-        raise ValueError(f"pairs must be rows of (query id, image id), shape (P, 2); got {chosen.shape}")
-    query_ids = gallery.queries.check_ids(chosen[:, 0])
-    item_ids = gallery.images.check_ids(chosen[:, 1])
+    return verify_pairs(gallery._query_side, gallery._item_side, pairs, same, folds, far)
+
+
+def verify_pairs(
+    queries: Side,
+    items: Side,
+    pairs: Any,
+    same: Any = None,
+    folds: int = FOLDS,
+    far: Sequence[float] = FAR,
+) -> Verification:
+    """`verification` of the two sides of a gallery; arguments and errors are the same."""
+    query_ids, item_ids = as_pairs(queries, items, pairs)
     if same is None:
-        if gallery.query_labels is None or gallery.labels is None:
+        of_query, of_item = queries.images.labels, items.images.labels
+        if of_query is None or of_item is None:
             raise ValueError(
                 "nothing is known of the images' classes; give same=, one truth value per pair, or labels"
             )
-        same = gallery.query_labels[query_ids] == gallery.labels[item_ids]
-    similarities = np.empty(len(chosen))
-    order = np.argsort(query_ids, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(query_ids[order])) + 1):
-        similarities[group] = gallery.score(int(query_ids[group[0]]), item_ids[group])
-    undefined = np.flatnonzero(np.isnan(similarities))
+        same = of_query[query_ids] == of_item[item_ids]
+    query_rows, item_rows = queries.row_of[query_ids], items.row_of[item_ids]
+    undefined = np.flatnonzero((query_rows < 0) | (item_rows < 0))
     if len(undefined):
         raise ValueError(
             f"the cosine of {len(undefined)} pairs is undefined, as an embedding has length zero; the first is pair "
             f"{undefined[0]}: query {query_ids[undefined[0]]}, image {item_ids[undefined[0]]}"
         )
-    thresholds = PUBLISHED_THRESHOLDS if gallery.similarity == "cosine" else None
-    return verify(similarities, same, folds, far, thresholds)
+    similarities = pair_products(queries.rows, items.rows, query_rows, item_rows)
+    cosine = items.similarity == "cosine"
+    return verify(
+        similarities,
+        same,
+        folds,
+        far,
+        PUBLISHED_THRESHOLDS if cosine else None,
+        FINE_THRESHOLDS if cosine else None,
+    )
+
+
+def as_pairs(queries: Side, items: Side, pairs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of queries and of images, (P,) int64 each.
+
+    Raises:
+        ValueError: pairs of another shape.
+        IndexError: an id that is not there.
+        TypeError: ids that are no whole numbers.
+    """
+    chosen = np.asarray(pairs)
+    if chosen.ndim != 2 or chosen.shape[1] != 2 or len(chosen) == 0:
+        raise ValueError(f"pairs must be rows of (query id, image id), shape (P, 2); got {chosen.shape}")
+    return queries.images.check_ids(chosen[:, 0]), items.images.check_ids(chosen[:, 1])
 
 
 def verify(
@@ -130,6 +189,7 @@ def verify(
     folds: int = FOLDS,
     far: Sequence[float] = FAR,
     thresholds: Any = None,
+    fine_thresholds: Any = None,
 ) -> Verification:
     """Judge similarities of pairs.
 
@@ -140,6 +200,7 @@ def verify(
         far: the rates of false acceptance to report, each in [0, 1].
         thresholds: (T,) candidates for the folds' thresholds, the first of several equally good ones is taken;
             if None, the middles between neighbouring similarities, and one beyond each end, highest first.
+        fine_thresholds: (T,) falling candidates for VAL@FAR; as `thresholds` if None.
 
     Raises:
         ValueError: another length, numbers that are not finite, only pairs of one sort, or folds or far out of
@@ -174,10 +235,16 @@ def verify(
         )
     if any(not 0 <= f <= 1 for f in far):
         raise ValueError(f"far must hold rates from 0 to 1, got {tuple(far)}")
-    candidates = _middles(values) if thresholds is None else np.asarray(thresholds, dtype=np.float64)
-    fold_accuracy, fold_threshold = _by_folds(values, truth, candidates, int(folds))
-    accepted_wrongly, accepted_rightly, at = _curve(values, truth)
-    eer, eer_threshold = _equal_error(accepted_wrongly, accepted_rightly, at)
+    candidates = middles(values) if thresholds is None else np.asarray(thresholds, dtype=np.float64)
+    fold_accuracy, fold_threshold = judged_by_folds(values, truth, candidates, int(folds))
+    finer = candidates if fine_thresholds is None else np.asarray(fine_thresholds, dtype=np.float64)
+    finer = np.sort(finer)[::-1]
+    validated = {
+        float(f): validated_by_folds(values, truth, finer, int(folds), f) if f > 0 else (_NONE, _NONE)
+        for f in far
+    }
+    accepted_wrongly, accepted_rightly, at = accepted_counts(values, truth)
+    eer, eer_threshold = equal_error(accepted_wrongly, accepted_rightly, at)
     false_rate, true_rate = accepted_wrongly / accepted_wrongly[-1], accepted_rightly / accepted_rightly[-1]
     return Verification(
         accuracy=float(fold_accuracy.mean()),
@@ -189,6 +256,12 @@ def verify(
         eer=eer,
         eer_threshold=eer_threshold,
         tar=MappingProxyType({float(f): float(true_rate[false_rate <= f].max()) for f in far}),
+        val=MappingProxyType({f: _mean(val) for f, (val, _) in validated.items()}),
+        val_std=MappingProxyType({f: _mean(val, np.std) for f, (val, _) in validated.items()}),
+        val_far=MappingProxyType({f: _mean(false) for f, (_, false) in validated.items()}),
+        false_acceptance=false_rate,
+        true_acceptance=true_rate,
+        curve_thresholds=at,
         similarities=values,
         same=truth,
         definition=(
@@ -196,54 +269,17 @@ def verify(
             f"on the others, out of {len(candidates)}"
             + (" between the similarities" if thresholds is None else " given ones")
             + "; AUC: ties counted half; EER: linear between points of the ROC curve; TAR@FAR: the largest at a "
-            f"false acceptance of at most that rate, {int((~truth).sum())} pairs of two classes, no interpolation"
+            f"false acceptance of at most that rate, {int((~truth).sum())} pairs of two classes, no "
+            "interpolation; VAL@FAR: mean over the folds, each accepted "
+            f"from the threshold that reaches that rate on the others, linear between {len(finer)} candidates"
         ),
     )
 
 
-def _by_folds(
-    values: np.ndarray, truth: np.ndarray, candidates: np.ndarray, folds: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(F,) accuracies and (F,) thresholds."""
-    right = np.empty(
-        (folds, len(candidates)), dtype=np.int64
-    )  # pairs of a fold judged rightly by a threshold
-    parts = np.array_split(np.arange(len(values)), folds)
-    for number, part in enumerate(parts):
-        same, different = np.sort(values[part][truth[part]]), np.sort(values[part][~truth[part]])
-        accepted = len(same) - np.searchsorted(same, candidates, side="right")
-        right[number] = accepted + np.searchsorted(different, candidates, side="right")
-    best = (right.sum(axis=0) - right).argmax(axis=1)  # on all other folds
-    accuracy = right[np.arange(folds), best] / [len(part) for part in parts]
-    return accuracy, candidates[best]
+_NONE = np.full(1, np.nan)
 
 
-def _middles(values: np.ndarray) -> np.ndarray:
-    """One threshold between any two neighbouring similarities and one beyond each end, highest first."""
-    levels = np.unique(values)[::-1]
-    return np.concatenate([[levels[0] + 1.0], (levels[1:] + levels[:-1]) / 2, [levels[-1] - 1.0]])
-
-
-def _curve(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ROC curve from nothing accepted to all.
-
-    Returns:
-        Counts of pairs accepted wrongly and rightly, int64, and the least similarity accepted.
-    """
-    order = np.argsort(-values, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))  # the last pair of each similarity
-    rightly = np.cumsum(truth[order], dtype=np.int64)[last]
-    wrongly = last + 1 - rightly
-    return np.append(0, wrongly), np.append(0, rightly), np.append(np.inf, values[order][last])
-
-
-def _equal_error(wrongly: np.ndarray, rightly: np.ndarray, at: np.ndarray) -> tuple[float, float]:
-    """Where the rate of false acceptance meets that of false refusal, and the similarity there."""
-    same, different = int(rightly[-1]), int(wrongly[-1])
-    excess = (
-        wrongly * same - (same - rightly) * different
-    )  # in whole numbers, so that equal is equal; never falls
-    after = int((excess >= 0).argmax())
-    share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    met = wrongly[after - 1] + share * (wrongly[after] - wrongly[after - 1])
-    return float(met / different), float(at[after])
+def _mean(values: np.ndarray, of: Callable[[np.ndarray], Any] = np.mean) -> float:
+    """Of the folds that have a value; NaN where none has."""
+    there = values[~np.isnan(values)]
+    return float(of(there)) if len(there) else float("nan")

@@ -5,12 +5,14 @@ from types import MappingProxyType
 from typing import Any
 
 from dmlviz.retrieval.metrics import check_recall_at
-from dmlviz.retrieval.protocols import people, places
+from dmlviz.retrieval.protocols import clusters, landmarks, pairs, people, places, precision, recall
 from dmlviz.retrieval.protocols.evaluation import Protocol, ProtocolEvaluation
 from dmlviz.retrieval.side import Side
 
+FAMILIES = (recall, precision, clusters, landmarks, people, pairs, places)
+
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {protocol.name: protocol for family in (people, places) for protocol in family.PROTOCOLS}
+    {protocol.name: protocol for family in FAMILIES for protocol in family.PROTOCOLS}
 )
 """Protocols by name, as `Gallery.evaluate` takes them."""
 
