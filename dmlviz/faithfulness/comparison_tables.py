@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dmlviz.faithfulness import evaluators as registry
 from dmlviz.faithfulness.baselines import BASELINES
-from dmlviz.faithfulness.estimate import Estimate
+from dmlviz.faithfulness.estimate import Estimate, short
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ def in_words(estimate: Estimate) -> str:
         return ""
     value, (low, high) = estimate.value, estimate.interval()
     return f"{short(value)} [{short(low)}, {short(high)}]"
-
-
-def short(value: float) -> str:
-    """Three decimals, or one and a power of ten where there would be none left or far too many before them."""
-    small = value != 0 and abs(value) < 0.0005
-    return f"{value:.1e}" if small or abs(value) >= 1000 else f"{value:.3f}"
 
 
 def wide_frame(evaluations: Sequence[Evaluation]) -> "pd.DataFrame":

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def short(value: float) -> str:
+    """Three decimals, or one and a power of ten where there would be none left or far too many before them."""
+    small = value != 0 and abs(value) < 0.0005
+    return f"{value:.1e}" if small or abs(value) >= 1000 else f"{value:.3f}"
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """A figure over trials, and how sure it is.
@@ -74,4 +80,4 @@ class Estimate:
 
     def __repr__(self) -> str:
         low, high = self.interval()
-        return f"Estimate({self.name}: {self.value:.3f} [{low:.3f}, {high:.3f}], n = {self.trials})"
+        return f"Estimate({self.name}: {short(self.value)} [{short(low)}, {short(high)}], n = {self.trials})"

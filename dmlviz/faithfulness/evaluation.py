@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from dmlviz.faithfulness.estimate import Estimate
+from dmlviz.faithfulness.estimate import Estimate, short
 from dmlviz.faithfulness.explained import Explained, as_explained
 from dmlviz.faithfulness.pairs import Pairs, as_pairs
 
@@ -50,6 +50,7 @@ class Evaluator:
         source: Paper and equation, and what differs from them.
         own_baselines: Names of baselines that are read off the method itself, such as its overall map where a point
             is asked about; no `BASELINES`, see `with_own_baselines`.
+        passed_by: Baselines that pass for a trivial reason, noise for one: to lose against them is no flaw.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Evaluator:
     headline: bool = False
     source: str = ""
     own_baselines: tuple[str, ...] = ()
+    passed_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.figures:
@@ -170,11 +172,11 @@ class Evaluation:
     def __repr__(self) -> str:
         low, high = self.headline.interval()
         lines = [
-            f"Evaluation({self.method}: {self.evaluator.title}, {self.headline.name} {self.headline.value:.3f} "
-            f"[{low:.3f}, {high:.3f}], {self.evaluator.better} is better, n = {self.headline.trials})"
+            f"Evaluation({self.method}: {self.evaluator.title}, {self.headline.name} {short(self.headline.value)} "
+            f"[{short(low)}, {short(high)}], {self.evaluator.better} is better, n = {self.headline.trials})"
         ]
         lines += [
-            f"  {name}: {found[self.headline.name].value:.3f}"
+            f"  {name}: {short(found[self.headline.name].value)}"
             for name, found in self.baselines.items()
             if self.headline.name in found
         ]

@@ -28,6 +28,7 @@ EVALUATOR = Evaluator(
         "empty ground; the matrix of pairs of cells tells more. A map of random numbers passes, too: this test finds "
         "maps that cannot be true, not those that are"
     ),
+    passed_by=("random",),
     source=(
         "Adebayo et al. 2018, section 4, cascading randomisation from the top: Spearman's rank correlation of the "
         "map before and after. Here of signed maps: the query's overall map, and the whole tensor of pairs; cells "

@@ -27,6 +27,7 @@ REFERENCE_SWAP = Evaluator(
         "a map that does not know the other image keeps 1, but a low figure proves nothing: random numbers keep 0. "
         "Two images of other labels have parts in common, and their maps may rightly agree on those"
     ),
+    passed_by=("random",),
     source="after Adebayo et al. 2018, with the reference image in the place of the weights: Spearman of two maps",
 )
 SYMMETRY = Evaluator(
@@ -37,6 +38,7 @@ SYMMETRY = Evaluator(
     better="lower",
     baselines=("feature norm", "random"),
     caution="maps that do not know the pair at all are symmetric, too; asymmetry is a flaw, symmetry no merit",
+    passed_by=("feature norm", "centre", "uniform"),
     source="‖M(A, B) − M(B, A)‖/‖M(A, B)‖ over both images' overall maps; ‖D(A, B) − D(B, A)ᵀ‖/‖D(A, B)‖ over pairs",
 )
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from dmlviz.faithfulness.baselines import BASELINES
 from dmlviz.faithfulness.comparison_cells import Skipped
-from dmlviz.faithfulness.comparison_tables import evaluators_of, in_words, short
-from dmlviz.faithfulness.estimate import Estimate
+from dmlviz.faithfulness.comparison_tables import evaluators_of, in_words
+from dmlviz.faithfulness.estimate import Estimate, short
 from dmlviz.faithfulness.evaluation import Evaluation
 
 FEW = 20  # trials
+ROUNDING = 1e-6  # below it a difference says nothing
 Standing = Literal["better", "alike", "worse", "alone"]
 
 
@@ -32,7 +33,7 @@ class Verdict:
 
 
 def verdict(found: Evaluation, baselines: Mapping[str, Estimate]) -> Verdict:
-    """Hold a method's headline figure against the best of the baselines.
+    """Hold a method's headline figure against the best of the baselines, without those that pass trivially.
 
     Where both have the same trials, the difference is taken trial by trial, and its 95 % interval decides; otherwise
     the two intervals do.
@@ -42,13 +43,13 @@ def verdict(found: Evaluation, baselines: Mapping[str, Estimate]) -> Verdict:
         baselines: Their estimates of the same figure.
     """
     sign = 1.0 if found.evaluator.better == "higher" else -1.0
-    told = {name: e for name, e in baselines.items() if e.trials}
+    told = {name: e for name, e in baselines.items() if e.trials and name not in found.evaluator.passed_by}
     mine = found.headline
     if not told or not mine.trials:
         return Verdict("alone")
     best = max(told, key=lambda name: sign * told[name].value)
     low, high = sorted(sign * end for end in lead_over(mine, told[best]))
-    standing: Standing = "better" if low > 0 else "worse" if high < 0 else "alike"
+    standing: Standing = "better" if low > ROUNDING else "worse" if high < -ROUNDING else "alike"
     return Verdict(standing, best, told[best])
 
 

@@ -64,3 +64,15 @@ def plant(monkeypatch, *planted):
     monkeypatch.setattr(registry, "evaluator_named", named)
     monkeypatch.setattr(registry, "EVALUATORS", (*by_name, "completeness"))
     return planted
+
+
+def stop_the_clock(monkeypatch):
+    """Let time pass by `time.sleep` alone, so that what fits a budget does not depend on the machine."""
+    now = [0.0]
+
+    def pass_by(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", pass_by)
+    return now
