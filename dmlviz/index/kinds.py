@@ -92,6 +92,24 @@ def parameters_of(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     return {**known, **{name: int(value) for name, value in given.items()}}
 
 
+def check_kind(kind: str, count: int, dim: int, parameters: dict[str, Any]) -> None:
+    """Refuse, before any work is done, a kind that cannot be made of so many rows.
+
+    Args:
+        kind: One of `KINDS`, or a FAISS factory string.
+        count: How many rows there will be.
+        dim: Their dimensions.
+        parameters: As given.
+
+    Raises:
+        TypeError: The kind has no such parameter.
+        ValueError: FAISS knows no such factory string, or there are too few rows, or D does not suit it.
+    """
+    known = parameters_of(kind, parameters)
+    if kind != "flat":
+        _untrained(kind, count, dim, faiss.METRIC_INNER_PRODUCT, known)
+
+
 def make_engine(kind: str, rows: np.ndarray, metric: str, parameters: dict[str, Any], seed: int) -> Any:
     """Train an engine on rows and put them in; None for "flat", which needs no other than the rows themselves.
 

@@ -1,7 +1,6 @@
 """Embed images and queries into a gallery, and keep it in a folder."""
 
 import os
-import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dmlviz.images import ImageSet
 from dmlviz.retrieval.embeddings import check_dimensions, check_similarity
+from dmlviz.retrieval.folders import discard_folder
+from dmlviz.retrieval.index_choice import check_choice
 from dmlviz.retrieval.leave_out import check_rule, label_and_camera
 from dmlviz.retrieval.opening import from_stored
 from dmlviz.retrieval.storage import (
@@ -39,10 +40,13 @@ class Plan:
     query_embedder: "Embedder | None"
     leave_out: str | None
     on_error: str
+    kind: str
+    index_options: dict[str, int]
 
     def __post_init__(self) -> None:
         check_similarity(self.similarity)
         check_rule(self.leave_out)
+        check_choice(self.kind, self.index_options, len(self.images), self.embedder.dim)
         if self.on_error not in ON_ERROR:
             raise ValueError(f"on_error must be 'raise' or 'skip', got {self.on_error!r}")
         if len(self.images) == 0:
@@ -74,6 +78,12 @@ class Plan:
             return None
         return other
 
+    @property
+    def fingerprints(self) -> tuple[str, str | None]:
+        """Of the images as given, and of the query set as given; None for the latter where there is none."""
+        queries = self.other_queries
+        return self.images.fingerprint, None if queries is None else queries.fingerprint
+
 
 def build_gallery(
     gallery_type: "type[Gallery]", plan: Plan, path: str | os.PathLike[str] | None, **options: Any
@@ -85,6 +95,7 @@ def build_gallery(
         if holds_gallery(folder):
             stored = same_gallery(folder, plan)
             if stored is not None:
+                discard_folder(unfinished(folder))
                 return from_stored(
                     gallery_type, stored, plan.embedder, plan.images, plan.other_queries, plan.other_embedder
                 )
@@ -112,16 +123,17 @@ def build_gallery(
         plan.similarity,
         skipped=embedded.failed,
         leave_out=plan.leave_out,
+        kind=plan.kind,
+        index_options=plan.index_options,
         **asking,
     )
+    gallery._built_from = plan.fingerprints
     if folder is not None:
+        images_fingerprint, queries_fingerprint = plan.fingerprints
         write_gallery(
-            folder,
-            gallery,
-            images_fingerprint=plan.images.fingerprint,
-            queries_fingerprint=None if plan.other_queries is None else plan.other_queries.fingerprint,
+            folder, gallery, images_fingerprint=images_fingerprint, queries_fingerprint=queries_fingerprint
         )
-        shutil.rmtree(unfinished(folder), ignore_errors=True)
+        discard_folder(unfinished(folder))
     return gallery
 
 
@@ -188,6 +200,9 @@ def same_gallery(path: Path, plan: Plan) -> StoredGallery | None:
     skipped = len(stored.skipped) + (0 if asking is None else len(skipped_of(asking)))
     if skipped and plan.on_error == "raise":
         differs.append(f"{skipped} unreadable images left out")
+    if (stored.kind, stored.index_options) != (plan.kind, plan.index_options):
+        options = f" and index_options {stored.index_options}" if stored.index_options else ""
+        differs.append(f"an index of kind {stored.kind!r}{options}")
     if differs:
         raise GalleryError(
             f"{path} already holds a gallery, built with {' and '.join(differs)}; nothing was written. "

@@ -1,5 +1,6 @@
 """Embeddings as a gallery holds them: checked, and scaled to length one for the cosine."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -12,6 +13,19 @@ SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 _NAMED = 3
 _ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class KeptRows:
+    """Embeddings that were checked when they were written, so that they need not be read again to be used.
+
+    Attributes:
+        rows: (N, D) float32; on disk, perhaps.
+        lengths: (N,) float64, their lengths.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
 
 
 def check_similarity(similarity: Any) -> None:
@@ -40,27 +54,31 @@ def check_dimensions(embedder: "Embedder", query_embedder: "Embedder") -> None:
         )
 
 
-def as_embeddings(embeddings: Any, names: tuple[str, ...], dim: int) -> np.ndarray:
+def as_embeddings(embeddings: Any, names: tuple[str, ...], dim: int) -> KeptRows:
     """Check embeddings against the images and the embedder they belong to.
 
     Args:
-        embeddings: (N, D) real numbers.
+        embeddings: (N, D) real numbers; or `KeptRows`, of which only the shape is checked.
         names: names of the N images, for messages.
         dim: dimension D that the embedder says it has.
 
     Returns:
-        (N, D) float32, C-contiguous, read-only.
+        (N, D) float32, C-contiguous, read-only, and their lengths.
 
     Raises:
         ValueError: wrong shape, or NaN or infinity (named by image).
     """
-    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
+    kept = isinstance(embeddings, KeptRows)
+    rows = np.ascontiguousarray(embeddings.rows if kept else embeddings, dtype=np.float32)
     if rows.shape != (len(names), dim):
         raise ValueError(
             f"expected embeddings of shape ({len(names)}, {dim}), one row per image and the embedder's "
             f"{dim} dimensions; got {rows.shape}"
         )
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    lengths = embeddings.lengths if kept else lengths_of(rows)
+    bad = np.flatnonzero(
+        ~np.isfinite(lengths)
+    )  # a sum in float64 over float32 numbers has room for all of them
     if len(bad):
         raise ValueError(
             f"embeddings must be finite; NaN or infinity came out for {named(bad, names)}. "
@@ -68,7 +86,7 @@ def as_embeddings(embeddings: Any, names: tuple[str, ...], dim: int) -> np.ndarr
         )
     rows = rows.view()
     rows.flags.writeable = False
-    return rows
+    return KeptRows(rows, lengths)
 
 
 def lengths_of(rows: np.ndarray) -> np.ndarray:

@@ -1,17 +1,19 @@
 """`Gallery`: images that can be searched, by each other or by a query set, and the embedders that see them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmlviz.embedder import LocalEmbeddings
 from dmlviz.images import ImageSet
-from dmlviz.index import GalleryIndex
+from dmlviz.index import GalleryIndex, RecallCheck
 from dmlviz.retrieval.building import Plan, build_gallery
 from dmlviz.retrieval.embeddings import check_dimensions, check_similarity
+from dmlviz.retrieval.index_choice import as_options, indexed
 from dmlviz.retrieval.judged import Judged
+from dmlviz.retrieval.kept import Kept
 from dmlviz.retrieval.leave_out import LeavingOut
 from dmlviz.retrieval.opening import open_gallery
 from dmlviz.retrieval.query import Query
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 CACHE_BYTES = 512 * 2**20
 
 
-class Gallery(Judged):
+class Gallery(Judged, Kept):
     """Images that can be searched, and asked why.
 
     Made by `Gallery.build` or `Gallery.open`; this constructor takes embeddings that are already there.
@@ -52,6 +54,18 @@ class Gallery(Judged):
 
     A picture or a path is a new image: nothing is left out.
 
+    **Index.** `kind` says how rows are found: "flat" compares all of them and misses none. "hnsw", "ivf", "ivf-pq",
+    "sq8" and FAISS's factory strings look at some of the rows, or at short codes of them, and may miss one; "auto"
+    chooses by the number of images, and `gallery.index.reason` says why. A similarity that is reported is computed
+    from the rows in float64 whatever the kind, so that every explanation adds up to it. A ranking by such a kind
+    says that it is `approximate`, and `recall` says how often a neighbour is missed. `evaluate`, `per_query` and
+    `failures` read the full ranking of all rows, exactly, whatever the kind: they judge the embeddings, not the
+    index.
+
+    **Ids.** An id is a position in the image set, so it holds for one gallery: `subset` and `extended` make other
+    galleries, and images of a subset are numbered anew. What stays is the name (`gallery.images.names`). Ids that
+    stay while rows come and go are those of `GalleryIndex`.
+
     **Threads.** Every method may be called from any thread; the network runs one call at a time.
 
     Args:
@@ -68,6 +82,10 @@ class Gallery(Judged):
             the queries or their embedder are others than the gallery's.
         skipped_queries: as `skipped`, of the queries.
         leave_out: "self", "same-camera" or None.
+        kind: of the index: "flat" by default; one of `dmlviz.index.KINDS`, "auto", or a text for FAISS's
+            index_factory. With `index`, how that was made.
+        index_options: what else `GalleryIndex.build` takes for it: parameters of the kind, `seed`, and `memory`
+            for "auto".
 
     Attributes:
         images: the gallery's N images.
@@ -79,12 +97,15 @@ class Gallery(Judged):
         similarity: "cosine" or "dot".
         index: the rows that are ranked.
         leave_out: the rule's name, or None.
+        kind: the kind of index as it was asked for; `index.kind` is what it came to.
+        index_options: as given.
         skipped, skipped_queries: what could not be read, as given.
 
     Raises:
-        ValueError: unknown similarity or rule, embeddings of a wrong shape, or with NaN or infinity;
+        TypeError: the kind of index takes no such option.
+        ValueError: unknown similarity, rule or kind of index, embeddings of a wrong shape, or with NaN or infinity;
             embedders of different dimensions; query embeddings lacking, or given where there is no use for them;
-            "same-camera" without labels or cameras.
+            "same-camera" without labels or cameras; too few images for the kind of index.
 
     Warns:
         UserWarning: under cosine, images whose embedding has length zero.
@@ -105,6 +126,8 @@ class Gallery(Judged):
         query_embeddings: Any = None,
         skipped_queries: Sequence[tuple[int, str, str]] = (),
         leave_out: str | None = "self",
+        kind: str | None = None,
+        index_options: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         check_similarity(similarity)
@@ -124,7 +147,9 @@ class Gallery(Judged):
         self._item_side = Side(
             images, embedder, embeddings, similarity, room, "not ranked (see gallery.unranked)"
         )
-        self.index = GalleryIndex.build(self._item_side.rows) if index is None else index
+        self.kind = kind if kind is not None else "flat" if index is None else index.kind
+        self.index_options = as_options(index_options)
+        self.index = indexed(self._item_side.rows, self.kind, self.index_options) if index is None else index
         self._item_side.rows = self.index.vectors
         self._query_side = self._item_side
         if not asks_itself:
@@ -137,6 +162,7 @@ class Gallery(Judged):
         self.skipped, self.skipped_queries = tuple(skipped), tuple(skipped_queries)
         self.leave_out = leave_out
         self._left_out = LeavingOut(leave_out, self._query_side, self._item_side)
+        self._built_from: tuple[str, str | None] | None = None
 
     # --- made, kept and found again -----------------------------------------------------------------
 
@@ -154,6 +180,8 @@ class Gallery(Judged):
         queries: ImageSet | None = None,
         query_embedder: "Embedder | None" = None,
         leave_out: str | None = "self",
+        kind: str = "flat",
+        index_options: Mapping[str, int] | None = None,
     ) -> "Gallery":
         """Embed an image set, and a query set where there is one, and index it.
 
@@ -174,15 +202,21 @@ class Gallery(Judged):
             queries: the image set that asks; the gallery's own images by default.
             query_embedder: the embedder of queries; the gallery's by default.
             leave_out: "self", "same-camera" or None, what a query does not find; see `Gallery`.
+            kind: of the index, "flat" by default; see `Gallery`. `gallery.index.reason` says what "auto" chose, and
+                why.
+            index_options: what else `GalleryIndex.build` takes for it, such as `{"neighbours": 16}`.
 
         Raises:
-            ValueError: no images, unknown option, embeddings that are not finite, embedders of different
-                dimensions, "same-camera" without labels or cameras.
+            TypeError: the kind of index takes no such option.
+            ValueError: no images, unknown option or kind of index, too few images for it, embeddings that are not
+                finite, embedders of different dimensions, "same-camera" without labels or cameras.
             ImageReadError: an image cannot be read and `on_error` is "raise".
             FileNotFoundError: the folder that should hold `path` does not exist.
             GalleryError: something else, or another gallery, lies at `path`.
+            OSError: the disk is full, say; what is embedded is kept.
         """
-        plan = Plan(images, embedder, similarity, queries, query_embedder, leave_out, on_error)
+        options = as_options(index_options)
+        plan = Plan(images, embedder, similarity, queries, query_embedder, leave_out, on_error, kind, options)
         return build_gallery(cls, plan, path, batch_size=batch_size, workers=workers, progress=progress)
 
     @classmethod
@@ -193,8 +227,12 @@ class Gallery(Judged):
         images: ImageSet | None = None,
         queries: ImageSet | None = None,
         query_embedder: "Embedder | None" = None,
+        *,
+        mapped: bool = False,
     ) -> "Gallery":
-        """Open a gallery that `build` kept on disk.
+        """Open a gallery that `build` or `save` kept on disk.
+
+        A process may open it while another one writes it anew: it gets the older gallery or the newer one, whole.
 
         Args:
             path: its folder.
@@ -203,13 +241,18 @@ class Gallery(Judged):
                 found again where they lay, or at the same place relative to the gallery's folder.
             queries: the query set that it was built with, if it was; as `images`.
             query_embedder: the embedder of its queries, if that was another one.
+            mapped: leave embeddings and rows on disk and read of them what is asked for, for a gallery larger than
+                the memory. The checksums of these large files are then not compared (their sizes are); names, labels
+                and lengths are read into memory all the same. A flat index reads all rows for every query, so each
+                is as fast as the disk; `evaluate` reads them all too, and with a separate query set under cosine it
+                holds the queries' rows in memory. A gallery that an earlier version wrote is read through once.
 
         Raises:
             FileNotFoundError: there is no gallery, or its image files are gone.
             GalleryError: it is half-written or was changed, or belongs to another embedder, other images or
                 other queries.
         """
-        return open_gallery(cls, path, embedder, images, queries, query_embedder)
+        return open_gallery(cls, path, embedder, images, queries, query_embedder, mapped)
 
     # --- what is in it --------------------------------------------------------------------------------
 
@@ -244,6 +287,8 @@ class Gallery(Judged):
             parts.append(f"{len(self.queries)} queries")
         if self.query_embedder is not self.embedder:
             parts.append(f"query embedder {self.query_embedder.name!r}")
+        if not self.index.exact:
+            parts.append(f"index {self.index.kind!r}")
         if self.leave_out != "self":
             parts.append(f"leave_out {self.leave_out!r}")
         return f"Gallery({', '.join(parts)})"
@@ -359,6 +404,56 @@ class Gallery(Judged):
         products = length * self._item_side.lengths[chosen]
         return np.divide(1.0, products, out=np.zeros(len(chosen)), where=products > 0)
 
+    # --- the index ------------------------------------------------------------------------------------
+
+    def recall(self, k: int = 10, sample: int = 100, seed: int = 0) -> RecallCheck:
+        """How many of the true neighbours the index finds: 1 for "flat", less for kinds that may miss some.
+
+        Some of the gallery's images ask for their neighbours, each without itself, and the answer is held against the
+        exact one. This is about the index; whether neighbours are of the right class is for `evaluate`.
+
+        Args:
+            k: how many neighbours of each.
+            sample: how many images ask, chosen at random.
+            seed: of the choice.
+
+        Returns:
+            The share found, with a 95 % interval.
+
+        Raises:
+            ValueError: fewer than two images are ranked, or a number is below 1.
+        """
+        return self.index.recall(k, sample, seed)
+
+    def quantised_gap(self, query: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """How far the index's own codes are off: their similarity less the one that is reported and explained.
+
+        Kinds with short codes ("sq8", "ivf-pq", ...) look for candidates by the similarity to a decoded row, a rough
+        one. Reported, ranked by and explained is the similarity to the row itself; so an image whose gap is far
+        below 0 may be missed.
+
+        Args:
+            query: as for `search`.
+            ids: (k,) ids of gallery images.
+
+        Returns:
+            (k,) float64, rough less reported similarity, in the similarity's unit, signed; 0 for kinds that keep the
+            rows as they are; NaN where a cosine is undefined, because an embedding has length zero.
+
+        Raises:
+            IndexError: an id that is not in the gallery.
+            ValueError: the kind of index cannot read its codes back.
+        """
+        asked = self._query_side.asked(query)
+        rows = self._item_side.row_of[self.images.check_ids(ids)]
+        gaps = np.full(len(rows), np.nan)
+        ranked = rows >= 0
+        if ranked.any() and (self.similarity == "dot" or np.any(self.query_embedding(asked))):
+            asking = self._query_side.row(asked)
+            rough = self.index.rough_similarity(asking, rows[ranked])[0].astype(np.float64)
+            gaps[ranked] = rough - self.index.similarity(asking, rows[ranked])[0]
+        return gaps
+
     # --- taken apart ----------------------------------------------------------------------------------
 
     def local_embeddings(self, i: int) -> LocalEmbeddings:
@@ -414,4 +509,5 @@ class Gallery(Judged):
             names=tuple(self.images.names[i] for i in ids),
             ranked_by=ranked_by,
             left_out=rule,
+            approximate=not self.index.exact,
         )

@@ -5,7 +5,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dmlviz.images import ImageSet
+from dmlviz.retrieval.embeddings import KeptRows
 from dmlviz.retrieval.image_table import images_of
 from dmlviz.retrieval.storage import GalleryError, Skipped, StoredGallery, read_gallery, skipped_of
 
@@ -21,9 +24,10 @@ def open_gallery(
     images: ImageSet | None,
     queries: ImageSet | None,
     query_embedder: "Embedder | None",
+    mapped: bool,
 ) -> "Gallery":
     """See `Gallery.open`."""
-    stored = read_gallery(Path(os.fsdecode(path)))
+    stored = read_gallery(Path(os.fsdecode(path)), mapped)
     check_embedder(stored.path, stored.sidecar["embedder"], embedder, "embedder")
     asks_with = embedder if query_embedder is None else query_embedder
     check_embedder(stored.path, stored.query_embedder, asks_with, "query embedder")
@@ -53,7 +57,7 @@ def from_stored(
         own = stored.query_embedder["fingerprint"] == sidecar["embedder"]["fingerprint"]
         asking = {
             "query_embedder": None if own else query_embedder,
-            "query_embeddings": stored.query_embeddings,
+            "query_embeddings": _kept(stored.query_embeddings, stored.query_lengths),
             "skipped_queries": skipped_of(stored.queries),
         }
         if stored.query_table is not None:
@@ -65,16 +69,26 @@ def from_stored(
                 queries,
                 "queries",
             )
-    return gallery_type(
+    gallery = gallery_type(
         images,
         embedder,
-        stored.embeddings,
+        _kept(stored.embeddings, stored.lengths),
         sidecar["similarity"],
         index=stored.index,
         skipped=stored.skipped,
         leave_out=stored.leave_out,
+        kind=stored.kind,
+        index_options=stored.index_options,
         **asking,
     )
+    queries_fingerprint = None if stored.queries is None else stored.queries["images_fingerprint"]
+    gallery._built_from = sidecar["images_fingerprint"], queries_fingerprint
+    return gallery
+
+
+def _kept(rows: np.ndarray | None, lengths: np.ndarray | None) -> Any:
+    """Rows with their lengths; rows alone, to be read and checked, where an older format did not keep them."""
+    return rows if rows is None or lengths is None else KeptRows(rows, lengths)
 
 
 def check_embedder(path: Path, built: dict[str, Any], embedder: "Embedder", which: str) -> None:

@@ -27,6 +27,8 @@ class Ranking:
         ranked_by: "similarity" or "region"; or what re-ranked it, such as "structure + cosine".
         left_out: the rule by which images are missing from the ranking: "self" (the query itself) or
             "same-camera" (images of the query's label and camera, and junk); None where nothing is.
+        approximate: whether an image may have been missed, because the index looks at some of the rows only. The
+            similarities of those found are exact all the same.
     """
 
     query: int | None
@@ -38,6 +40,7 @@ class Ranking:
     names: tuple[str, ...]
     ranked_by: str = "similarity"
     left_out: str | None = None
+    approximate: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +69,8 @@ class Ranking:
         if self.query_label is not None:
             asked += f" ({self.query_label})"
         by = " by a region of it" if self.ranked_by == "region" else ""
-        lines = [f"Ranking of {len(self)} images for {asked}{by}"]
+        may_miss = ", approximate: some may be missed" if self.approximate else ""
+        lines = [f"Ranking of {len(self)} images for {asked}{by}{may_miss}"]
         for rank in range(min(len(self), _SHOWN)):
             verdict = "" if self.hits is None else ("  hit " if self.hits[rank] else "  miss")
             label = "" if self.labels is None else f"  {self.labels[rank]}"

@@ -22,7 +22,7 @@ class Side:
     Args:
         images: the N images.
         embedder: the embedder that made the embeddings.
-        embeddings: (N, D) real numbers, un-normalised.
+        embeddings: (N, D) real numbers, un-normalised; or `KeptRows`.
         similarity: "cosine" or "dot".
         cache_bytes: how much memory local embeddings may be kept in.
         useless: what an image whose embedding has length zero cannot do, for the warning.
@@ -52,8 +52,8 @@ class Side:
         self.images = images
         self.embedder = embedder
         self.similarity = similarity
-        self.embeddings = as_embeddings(embeddings, images.names, embedder.dim)
-        self.lengths = lengths_of(self.embeddings)
+        checked = as_embeddings(embeddings, images.names, embedder.dim)
+        self.embeddings, self.lengths = checked.rows, checked.lengths
         usable = self.lengths > 0 if similarity == "cosine" else np.ones(len(images), dtype=bool)
         self.ids = np.flatnonzero(usable).astype(np.int64)
         self.row_of = np.where(usable, np.cumsum(usable) - 1, -1).astype(np.int64)
@@ -103,7 +103,9 @@ class Side:
         Raises:
             ValueError: it is zero.
         """
-        length = float(lengths_of(self.embedding(asked)[None])[0])
+        length = float(
+            lengths_of(self.embedding(asked)[None])[0] if asked.id is None else self.lengths[asked.id]
+        )
         if length == 0:
             what = "this image" if asked.id is None else named(np.array([asked.id]), self.images.names)
             raise ValueError(
@@ -118,7 +120,7 @@ class Side:
         Raises:
             ValueError: under cosine, an embedding of length zero.
         """
-        if asked.id is not None and self.row_of[asked.id] >= 0:
+        if asked.id is not None and self.row_of[asked.id] >= 0 and "rows" in self.__dict__:
             return np.asarray(self.rows[self.row_of[asked.id]])
         embedding = self.embedding(asked)
         if self.similarity == "dot":

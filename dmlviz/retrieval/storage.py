@@ -1,100 +1,67 @@
-"""A gallery as a folder: written whole or not at all, and refused where it is not what it says.
+"""A gallery as a folder: written whole or not at all.
 
-The folder holds four files and no pickle:
+The folder holds no pickle:
 
-- `gallery.json`, the sidecar: dimension, similarity, count, embedder, rule of leaving out, versions, checksums;
-- `embeddings.npy`: (N, D) float32, un-normalised;
-- `index.faiss`: the rows as they are ranked;
+- `gallery.json`, the sidecar: dimension, similarity, count, kind of index, embedder, rule of leaving out, versions,
+  and the names, sizes and checksums of the other files;
+- `embeddings.npy`: (N, D) float32, un-normalised, and `lengths.npy`: (N,) float64, their lengths;
+- `index.faiss`: the rows as they are ranked, of any kind of index;
 - `images.json`: names, labels, further columns, and where the image files lie;
 
-and, where the queries or their embedder are not the gallery's own, `query_embeddings.npy`, with a separate query
-set also `queries.json`, both in the same form.
+and, where the queries or their embedder are not the gallery's own, `query_embeddings.npy` and `query_lengths.npy`,
+with a separate query set also `queries.json`, in the same form.
+
+**Another in its place.** A new folder is written under a hidden name and renamed. Where a gallery lies already, the
+files of the newer one are put beside those of the older one under names of their own; then the sidecar, which names
+them, is replaced. That is one step on every file system: whoever opens the gallery finds the older one or the newer
+one, also where the writer was killed. At last the older files are removed; a process that has them open, or mapped,
+keeps them as long as it needs them (on Windows they are removed by the next writer).
 """
 
-import hashlib
 import json
 import os
+import secrets
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmlviz._version import __version__
-from dmlviz.index import GalleryIndex
-from dmlviz.retrieval.folders import fresh_folder, replace_folder
+from dmlviz.retrieval.folders import flush_folder, fresh_folder, is_abandoned, place_folder, sweep_beside
 from dmlviz.retrieval.image_table import columns_of
+from dmlviz.retrieval.stored_gallery import (
+    FORMAT,
+    KIND,
+    NAMES,
+    SIDECAR,
+    GalleryError,
+    Skipped,
+    StoredGallery,
+    check_of,
+    checked_sidecar,
+    read_gallery,
+    sha256_of,
+    skipped_of,
+)
 
 if TYPE_CHECKING:
     from dmlviz.retrieval.gallery import Gallery
 
-SIDECAR = "gallery.json"
-_EMBEDDINGS = "embeddings.npy"
-_INDEX = "index.faiss"
-_IMAGES = "images.json"
-_QUERY_EMBEDDINGS = "query_embeddings.npy"
-_QUERIES = "queries.json"
-_FORMAT = 2
-_READABLE = (1, 2)  # format 1 knew neither queries nor rules of leaving out
-_KIND = "dmlviz gallery"
+__all__ = [
+    "SIDECAR",
+    "GalleryError",
+    "Skipped",
+    "StoredGallery",
+    "check_of",
+    "check_target",
+    "holds_gallery",
+    "read_gallery",
+    "skipped_of",
+    "write_gallery",
+]
 
-Skipped = tuple[tuple[int, str, str], ...]
-
-
-class GalleryError(ValueError):
-    """A gallery on disk that cannot be used: half-written, changed, or made from something else."""
-
-
-@dataclass(frozen=True, eq=False)
-class StoredGallery:
-    """What a gallery's folder holds, checked.
-
-    Attributes:
-        path: the folder.
-        embeddings: (N, D) float32.
-        index: the rows that are ranked.
-        images: content of `images.json`.
-        sidecar: content of `gallery.json`.
-        query_embeddings: (Nq, D) float32; None where the gallery's own images ask, by its own embedder.
-        query_table: content of `queries.json`; None without a separate query set.
-    """
-
-    path: Path
-    embeddings: np.ndarray
-    index: GalleryIndex
-    images: dict[str, Any]
-    sidecar: dict[str, Any]
-    query_embeddings: np.ndarray | None
-    query_table: dict[str, Any] | None
-
-    @property
-    def skipped(self) -> Skipped:
-        """(id in the image set that was given, name, reason) of each image that could not be read."""
-        return skipped_of(self.sidecar)
-
-    @property
-    def queries(self) -> dict[str, Any] | None:
-        """What the sidecar says of the queries; None where the gallery's own images ask, by its own embedder."""
-        queries: dict[str, Any] | None = self.sidecar.get("queries")
-        return queries
-
-    @property
-    def query_embedder(self) -> dict[str, str]:
-        """Name and fingerprint of the embedder of queries."""
-        embedder: dict[str, str] = (self.queries or self.sidecar)["embedder"]
-        return embedder
-
-    @property
-    def leave_out(self) -> str | None:
-        """The rule of leaving out."""
-        rule: str | None = self.sidecar.get("leave_out", "self")
-        return rule
-
-
-def skipped_of(said: dict[str, Any]) -> Skipped:
-    """(id in the image set that was given, name, reason) of each image that could not be read."""
-    return tuple((int(i), str(name), str(reason)) for i, name, reason in said["skipped"])
+_BLOCK = 2**24  # bytes written at once
 
 
 def check_target(path: Path) -> None:
@@ -126,47 +93,100 @@ def _is_empty_folder(path: Path) -> bool:
 def write_gallery(
     path: Path, gallery: "Gallery", *, images_fingerprint: str, queries_fingerprint: str | None
 ) -> None:
-    """Write a gallery into a temporary folder beside its path and rename that at the end.
+    """Write a gallery into a hidden folder beside its path, and put it in its place at the end.
 
     Args:
         path: the gallery's folder; a gallery that lies there is replaced.
         gallery: the gallery.
         images_fingerprint: of the image set as it was given, with the images that were skipped.
         queries_fingerprint: of the query set as it was given; None where the gallery's own images ask.
+
+    Raises:
+        OSError: the disk is full, say; what lay there stays.
+        GalleryError: something else has come to lie there meanwhile.
     """
-    folder = fresh_folder(path, "part")
-    names = [_EMBEDDINGS, _INDEX, _IMAGES]
     try:
-        np.save(folder / _EMBEDDINGS, gallery.embeddings, allow_pickle=False)
-        gallery.index.save(folder / _INDEX)
-        _write_json(folder / _IMAGES, columns_of(gallery.images, path))
-        if gallery.query_embeddings is not gallery.embeddings:
-            np.save(folder / _QUERY_EMBEDDINGS, gallery.query_embeddings, allow_pickle=False)
-            names.append(_QUERY_EMBEDDINGS)
-        if queries_fingerprint is not None:
-            _write_json(folder / _QUERIES, columns_of(gallery.queries, path))
-            names.append(_QUERIES)
-        sidecar = {
-            "kind": _KIND,
-            "format": _FORMAT,
-            "count": len(gallery.embeddings),
-            "dim": int(gallery.embeddings.shape[1]),
-            "similarity": gallery.similarity,
-            "leave_out": gallery.leave_out,
-            "embedder": {"name": gallery.embedder.name, "fingerprint": gallery.embedder.fingerprint},
-            "images_fingerprint": images_fingerprint,
-            "skipped": [list(entry) for entry in gallery.skipped],
-            "queries": _queries_of(gallery, queries_fingerprint),
-            "versions": {"dmlviz": __version__, "numpy": np.__version__},
-            "sha256": {name: _sha256(folder / name) for name in names},
-        }
-        _write_json(folder / SIDECAR, sidecar | {"check": check_of(sidecar)})
-        for name in (*names, SIDECAR):
-            _flush(folder / name)
-        replace_folder(folder, path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        sweep_beside(path)
+        folder = fresh_folder(path, "part")
+        try:
+            over = holds_gallery(path)
+            token = f"-{secrets.token_hex(8)}" if over else ""
+            sidecar = _write_files(folder, path, gallery, token, queries_fingerprint)
+            sidecar["images_fingerprint"] = images_fingerprint
+            sidecar["queries"] = _queries_of(gallery, queries_fingerprint)
+            _write_json(folder / SIDECAR, sidecar | {"check": check_of(sidecar)})
+            for name in (*sidecar["files"].values(), SIDECAR):
+                _flush(folder / name)
+            flush_folder(folder)
+            if over:
+                _move_in(folder, path, list(sidecar["files"].values()))
+            elif not place_folder(folder, path):
+                raise GalleryError(
+                    f"something came to lie at {path} while the gallery was written, another process's gallery "
+                    "perhaps; it was left as it is. Choose another path, or call again"
+                )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        words = (
+            f"the gallery could not be written to {path}: {reason}. What lay there before is as it was. The gallery "
+            f"needs about {_megabytes(gallery)} MB; make room for it, or choose another path, and call again"
+        )
+        raise (OSError(words) if error.errno is None else OSError(error.errno, words)) from error
+
+
+def _megabytes(gallery: "Gallery") -> int:
+    """About how large a gallery is on disk: embeddings and ranked rows; other than flat indexes hold more."""
+    asking = gallery.query_embeddings
+    rows = 2 * gallery.embeddings.nbytes + (0 if asking is gallery.embeddings else asking.nbytes)
+    return max(1, round(rows * 1.1 / 2**20))
+
+
+def _write_files(
+    folder: Path, path: Path, gallery: "Gallery", token: str, queries_fingerprint: str | None
+) -> dict[str, Any]:
+    """Write all files but the sidecar, and return what it says of them; `token` goes into their names."""
+    names = {
+        role: f"{Path(name).stem}{token}{Path(name).suffix}"
+        for role, name in NAMES.items()
+        if role in ("embeddings", "lengths", "index", "images")
+        or (
+            role in ("query_embeddings", "query_lengths")
+            and gallery.query_embeddings is not gallery.embeddings
+        )
+        or (role == "queries" and queries_fingerprint is not None)
+    }
+    _write_rows(folder / names["embeddings"], gallery.embeddings)
+    _write_rows(folder / names["lengths"], gallery._item_side.lengths)
+    gallery.index.save(folder / names["index"])
+    _write_json(folder / names["images"], columns_of(gallery.images, path))
+    if "query_embeddings" in names:
+        _write_rows(folder / names["query_embeddings"], gallery.query_embeddings)
+        _write_rows(folder / names["query_lengths"], gallery._query_side.lengths)
+    if "queries" in names:
+        _write_json(folder / names["queries"], columns_of(gallery.queries, path))
+    index = gallery.index
+    return {
+        "kind": KIND,
+        "format": FORMAT,
+        "count": len(gallery.embeddings),
+        "dim": int(gallery.embeddings.shape[1]),
+        "similarity": gallery.similarity,
+        "leave_out": gallery.leave_out,
+        "index": {
+            "asked": gallery.kind,
+            "options": gallery.index_options,
+            "kind": index.kind,
+            "reason": index.reason,
+        },
+        "embedder": {"name": gallery.embedder.name, "fingerprint": gallery.embedder.fingerprint},
+        "skipped": [list(entry) for entry in gallery.skipped],
+        "versions": {"dmlviz": __version__, "numpy": np.__version__},
+        "files": names,
+        "bytes": {name: (folder / name).stat().st_size for name in names.values()},
+        "sha256": {name: sha256_of(folder / name) for name in names.values()},
+    }
 
 
 def _queries_of(gallery: "Gallery", fingerprint: str | None) -> dict[str, Any] | None:
@@ -182,98 +202,61 @@ def _queries_of(gallery: "Gallery", fingerprint: str | None) -> dict[str, Any] |
     }
 
 
-def read_gallery(path: Path) -> StoredGallery:
-    """Read a gallery's folder and check everything that can be checked.
-
-    Raises:
-        FileNotFoundError: there is nothing at that path.
-        GalleryError: it is no gallery, half-written, of a later format, or a file in it was changed.
-    """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no gallery at {path}; build one with Gallery.build(images, embedder, path=...)"
-        )
-    again = "Build it again with Gallery.build(images, embedder, path=...)"
-    if not holds_gallery(path):
-        raise GalleryError(
-            f"{path} holds no {SIDECAR}: it is no gallery, or was not written to its end. {again}"
-        )
-    sidecar = _read_json(path / SIDECAR)
-    if sidecar.get("kind") != _KIND:
-        raise GalleryError(f"{path / SIDECAR} does not describe a gallery. {again}")
-    if sidecar.get("format") not in _READABLE:
-        raise GalleryError(
-            f"{path} was written in format {sidecar.get('format')!r}, this version of dmlviz reads formats "
-            f"{' and '.join(map(str, _READABLE))}. Update dmlviz, or build the gallery again"
-        )
+def _move_in(folder: Path, path: Path, names: list[str]) -> None:
+    """Put a gallery's files beside those of an older one, then its sidecar in the place of the older one's."""
     try:
-        queries = sidecar.get("queries")
-        names = [_EMBEDDINGS, _INDEX, _IMAGES] + ([] if queries is None else [_QUERY_EMBEDDINGS])
-        if queries is not None and queries["images_fingerprint"] is not None:
-            names.append(_QUERIES)
-        expected = {name: sidecar["sha256"][name] for name in names}
-        count, dim = int(sidecar["count"]), int(sidecar["dim"])
-        _ = sidecar["similarity"]
-        for said in filter(None, (sidecar, queries)):
-            _ = said["embedder"]["fingerprint"], said["embedder"]["name"], said["images_fingerprint"]
-            _ = int(said["count"]), skipped_of(said)
-        if sidecar["check"] != check_of(sidecar):
-            raise GalleryError(f"{SIDECAR} in {path} was changed since it was written. {again}")
-    except GalleryError:
+        for name in names:
+            os.rename(folder / name, path / name)
+        flush_folder(path)
+        older = _named_there(path)
+        os.replace(folder / SIDECAR, path / SIDECAR)
+    except BaseException:
+        if not _named_there(path) & set(names):  # an interruption may come when all is done
+            for name in names:
+                (path / name).unlink(missing_ok=True)
         raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise GalleryError(f"{path / SIDECAR} lacks {error}: it was changed or cut short. {again}") from error
-    for name, checksum in expected.items():
-        if not (path / name).is_file():
-            raise GalleryError(f"{path} lacks {name}. {again}")
-        if _sha256(path / name) != checksum:
-            raise GalleryError(f"{name} in {path} was changed or cut short since it was written. {again}")
-    embeddings = np.load(path / _EMBEDDINGS, allow_pickle=False)
-    index = GalleryIndex.open(path / _INDEX)
-    images = _read_json(path / _IMAGES)
-    if embeddings.shape != (count, dim) or index.dim != dim or len(images.get("names", ())) != count:
-        raise GalleryError(
-            f"{path} does not fit together: its sidecar says {count} images of {dim} dimensions, it holds "
-            f"embeddings of shape {embeddings.shape}, an index of {index.dim} dimensions and "
-            f"{len(images.get('names', ()))} names. {again}"
-        )
-    asking = None if queries is None else np.load(path / _QUERY_EMBEDDINGS, allow_pickle=False)
-    table = _read_json(path / _QUERIES) if _QUERIES in expected else None
-    if queries is not None and asking is not None:
-        names_of = images if table is None else table
-        held = len(names_of.get("names", ()))
-        if asking.shape != (int(queries["count"]), dim) or held != len(asking):
-            raise GalleryError(
-                f"{path} does not fit together: its sidecar says {queries['count']} queries of {dim} dimensions, it "
-                f"holds embeddings of shape {asking.shape} and {held} names of them. {again}"
-            )
-    return StoredGallery(path, embeddings, index, images, sidecar, asking, table)
+    flush_folder(path)
+    for name in older - set(names):
+        _remove(path / name)
+    _sweep_inside(path, set(names))
 
 
-def check_of(sidecar: dict[str, Any]) -> str:
-    """SHA-256 over a sidecar's entries, its own `check` left out."""
-    entries = {key: value for key, value in sidecar.items() if key != "check"}
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+def _named_there(path: Path) -> set[str]:
+    """The files that the sidecar in a folder names, as far as it can be read."""
+    try:
+        return set(checked_sidecar(path, (path / SIDECAR).read_bytes())["sha256"])
+    except (GalleryError, FileNotFoundError):
+        return set(NAMES.values())
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sweep_inside(path: Path, kept: set[str]) -> None:
+    """Remove the files that writers who were killed left in a gallery's folder, when they are a day old."""
+    patterns = [f"{Path(name).stem}-{'[0-9a-f]' * 16}{Path(name).suffix}" for name in NAMES.values()]
+    for pattern in patterns:
+        for entry in path.glob(pattern):
+            if entry.name not in kept and is_abandoned(entry):
+                _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # Windows keeps a file that a process has open; the next writer tries again
+        return
+
+
+def _write_rows(path: Path, rows: np.ndarray) -> None:
+    """As `np.save`, in blocks: a full disk is told as such, and rows that lie on disk stay there."""
+    with open(path, "wb") as file:
+        said = np.lib.format.header_data_from_array_1_0(rows)
+        np.lib.format.write_array_header_1_0(file, said | {"fortran_order": False})
+        step = max(1, _BLOCK // max(rows[:1].nbytes, 1))
+        for start in range(0, len(rows), step):
+            file.write(np.ascontiguousarray(rows[start : start + step]).data)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, ensure_ascii=True, allow_nan=False), encoding="ascii")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise GalleryError(
-            f"{path} is not readable: it was changed or cut short. "
-            "Build the gallery again with Gallery.build(images, embedder, path=...)"
-        ) from error
-    return content if isinstance(content, dict) else {}
 
 
 def _flush(path: Path) -> None:

@@ -13,7 +13,7 @@ import dmlviz.retrieval.storage as storage
 from dmlviz.images import ImageReadError, ImageSet
 from dmlviz.retrieval import Gallery, GalleryError
 
-FILES = ["embeddings.npy", "gallery.json", "images.json", "index.faiss"]
+FILES = ["embeddings.npy", "gallery.json", "images.json", "index.faiss", "lengths.npy"]
 
 
 @pytest.fixture
@@ -271,8 +271,8 @@ def change_sidecar(path, changes, honest=True):
         ({"count": 23}, "does not fit together: its sidecar says 23 images of 5 dimensions, it holds"),
         ({"dim": 6}, "says 24 images of 6 dimensions"),
         (
-            {"format": 3},
-            "was written in format 3, this version of dmlviz reads formats 1 and 2. Update dmlviz",
+            {"format": 4},
+            "was written in format 4, this version of dmlviz reads formats 1, 2 and 3. Update dmlviz",
         ),
         ({"kind": "cake"}, "does not describe a gallery"),
         ({"similarity": ...}, "lacks 'similarity'"),
@@ -310,7 +310,7 @@ def test_the_sidecar_says_what_it_is(tmp_path, embedding, images, embedder):
     assert sidecar["similarity"] == "cosine"
     assert sidecar["embedder"] == {"name": "fake", "fingerprint": embedder.fingerprint}
     assert set(sidecar["versions"]) >= {"dmlviz", "numpy"}
-    assert set(sidecar["sha256"]) == {"embeddings.npy", "index.faiss", "images.json"}
+    assert set(sidecar["sha256"]) == set(FILES) - {"gallery.json"}
 
 
 def test_zero_embeddings_survive_the_round_trip(tmp_path, embedding):

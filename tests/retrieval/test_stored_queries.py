@@ -17,8 +17,10 @@ FILES = [
     "gallery.json",
     "images.json",
     "index.faiss",
+    "lengths.npy",
     "queries.json",
     "query_embeddings.npy",
+    "query_lengths.npy",
 ]
 
 pytestmark = pytest.mark.usefixtures("embedding")
