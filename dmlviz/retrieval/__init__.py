@@ -6,6 +6,7 @@ returns. Metrics follow their published definitions. NumPy only: torch stays ins
 
 from dmlviz.retrieval.demo import demo_gallery
 from dmlviz.retrieval.gallery import Gallery
+from dmlviz.retrieval.hashing import HashingEvaluation, hashing_evaluation
 from dmlviz.retrieval.judgements import Judgements
 from dmlviz.retrieval.metrics import Evaluation
 from dmlviz.retrieval.protocols import PROTOCOLS, Protocol, ProtocolEvaluation
@@ -18,12 +19,14 @@ __all__ = [
     "Evaluation",
     "Gallery",
     "GalleryError",
+    "HashingEvaluation",
     "Judgements",
     "Protocol",
     "ProtocolEvaluation",
     "Ranking",
     "Verification",
     "demo_gallery",
+    "hashing_evaluation",
     "verification",
     "verify",
 ]
