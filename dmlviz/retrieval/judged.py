@@ -148,7 +148,7 @@ class Judged:
         self, protocol: str, recall_at: Sequence[int] | None, options: Mapping[str, Any]
     ) -> ProtocolEvaluation:
         """A protocol's result, remembered where its options can be told apart."""
-        key: Any = (protocol, None if recall_at is None else tuple(recall_at), frozenset(options.items()))
+        key: Any = (protocol, None if recall_at is None else tuple(recall_at), *sorted(options.items()))
         try:
             hash(key)
         except TypeError:  # an array of pairs, say

@@ -26,8 +26,8 @@ _ENDINGS = frozenset({"jpg", "jpeg", "png", "ppm", "webp", "tif", "tiff", "bmp"}
 _PICKLE = (
     "a pickle can run any program when it is opened, so it is not read here. If you trust where it comes from, turn "
     "it into JSON yourself:\n"
-    "    gnd = pickle.load(open('gnd_roxford5k.pkl', 'rb'))\n"
-    "    json.dump(gnd, open('gnd_roxford5k.json', 'w'), default=lambda array: array.tolist())\n"
+    "    gnd = pickle.loads(Path('gnd_roxford5k.pkl').read_bytes())\n"
+    "    Path('gnd_roxford5k.json').write_text(json.dumps(gnd, default=lambda array: array.tolist()))\n"
     "and give that file"
 )
 
@@ -98,8 +98,8 @@ class Judgements:
         (positions in imlist) and `bbx`. Their file is a pickle, which is refused; these lines, run by whoever
         trusts it, turn it into JSON:
 
-            gnd = pickle.load(open("gnd_roxford5k.pkl", "rb"))
-            json.dump(gnd, open("gnd_roxford5k.json", "w"), default=lambda array: array.tolist())
+            gnd = pickle.loads(Path("gnd_roxford5k.pkl").read_bytes())
+            Path("gnd_roxford5k.json").write_text(json.dumps(gnd, default=lambda array: array.tolist()))
 
         Args:
             path: the file.
@@ -221,8 +221,11 @@ class Judgements:
         return dict(sorted(found.items()))
 
     def _query_id(self, ask: "_Finder", query: Item) -> int | None:
-        number = ask.id_of(query)
-        return ask.id_of(self.pictures[query]) if number is None and query in self.pictures else number
+        if query in self.pictures and not ask.has(query):  # "all_souls_1" is no picture without its ending
+            number = ask.id_of(self.pictures[query])
+            if number is not None:
+                return number
+        return ask.id_of(query)
 
 
 class _Finder:
@@ -233,6 +236,10 @@ class _Finder:
         self._what = what
         self._whole = _places(images.names)
         self._stems = _places([_stem(name) for name in images.names])
+
+    def has(self, item: Item) -> bool:
+        """Whether an image is called so, folder and ending included."""
+        return item in self._whole
 
     def id_of(self, item: Item) -> int | None:
         """The id, or None where there is no such image.

@@ -195,7 +195,9 @@ def test_places_by_hand():
 
 def test_refuses():
     gallery = gallery_of(np.eye(4), list("aabb"), cameras=[1, 2, 1, 2])
-    with pytest.raises(ValueError, match="protocol must be one of 'cub', 'cars', .*, 'lfw', 'cvusa'.*; got 'oxford'"):
+    with pytest.raises(
+        ValueError, match=r"protocol must be one of 'cub', 'cars', .*, 'lfw', 'cvusa'.*; got 'oxford'"
+    ):
         gallery.evaluate(protocol="oxford")
     with pytest.raises(ValueError, match="the protocol 'cvusa' needs a query set"):
         gallery.evaluate(protocol="cvusa")

@@ -146,5 +146,6 @@ PROTOCOLS = (
         map_at_k,
         worst_by="average_precision",
         ks=(10, 100),
+        source="the public code of pytorch-metric-learning, of OML, and of deep hashing",
     ),
 )
