@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from dmlviz import __version__
+from dmlviz.cli.gallery_commands import evaluate, index, search
 from dmlviz.cli.notebooks import FIRST, put_notebooks
 
 _ABOUT = """Why two images match: explain image retrieval in numbers that add up to the score.
@@ -43,6 +44,10 @@ dmlviz evaluate-explanations --gallery birds --gallery places --unseen --resume 
 @click.version_option(__version__, prog_name="dmlviz", message="%(prog)s %(version)s")
 def main() -> None:
     """Hold the commands together."""
+
+
+for _command in (index, search, evaluate):
+    main.add_command(_command)
 
 
 @main.command(help=_DEMO)
