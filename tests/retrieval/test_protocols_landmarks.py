@@ -107,7 +107,7 @@ def test_classic_equals_its_slow_twin(seed, count, ties, own, lost, share):
     expected = list(expected_of(gallery, lists, ("good", "ok"), ("junk",), False))
     if not expected:
         with pytest.raises(
-            ValueError, match="none of the .* judged queries has an image on the list good and ok"
+            ValueError, match=r"none of the .* judged queries has an image on the list good and ok"
         ):
             gallery.evaluate(protocol="oxford5k", judgements=judgements)
         return
@@ -236,7 +236,7 @@ def test_k_of_the_precisions_may_be_chosen():
 
 def test_refuses():
     gallery = fan(5)
-    with pytest.raises(TypeError, match="judgements must be Judgements, such as .* got dict"):
+    with pytest.raises(TypeError, match=r"judgements must be Judgements, such as .* got dict"):
         gallery.evaluate(protocol="oxford5k", judgements={0: {"good": [1]}})
     easy = Judgements.from_mapping({0: {"easy": [1], "hard": [], "junk": []}})
     with pytest.raises(

@@ -15,8 +15,8 @@ class ProtocolEvaluation:
 
     Attributes:
         protocol: its name.
-        values: name of a number -> the number, at most 1 and (but for AMI) at least 0; read-only, in the order in which
-            papers print them.
+        values: name of a number -> the number, at most 1 and (but for AMI) at least 0; read-only, in the order
+            in which papers print them.
         definition: what was left out and counted, by what it was divided and how it was interpolated, in words.
         query_ids: (Q,) int64, ids of the queries that were evaluated, ascending.
         per_query: name -> (Q,) one value per query of `query_ids`. Where rankings are judged these are among them:
