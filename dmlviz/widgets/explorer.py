@@ -12,10 +12,11 @@ import ipywidgets
 import traitlets
 
 from dmlviz.explanation import Decomposition, Side
-from dmlviz.widgets import checks
+from dmlviz.widgets import checks, measuring
 from dmlviz.widgets.assets import built, plotly_asset
 from dmlviz.widgets.explained import Explained, Paces
 from dmlviz.widgets.finding import find
+from dmlviz.widgets.judged import judgement_of, pack_index, pack_judgement, why_unjudged
 from dmlviz.widgets.measuring import SECONDS, Measuring
 from dmlviz.widgets.offered import reasons_against
 from dmlviz.widgets.picker import audit_is_quick, audit_meta, gallery_meta
@@ -25,7 +26,9 @@ from dmlviz.widgets.still import still
 from dmlviz.widgets.trusted import figures_of, joined, pack_trust
 
 if TYPE_CHECKING:
+    from dmlviz.index import RecallCheck
     from dmlviz.retrieval import Gallery, Ranking
+    from dmlviz.retrieval.metrics import Evaluation
 
 _AT_WORK = threading.RLock()  # one search or forward pass at a time: page events come on another thread
 _KEPT_PICTURES = 2000
@@ -44,7 +47,9 @@ _OPTIONS = (
     "compare",
     "theme",
     "trust",
+    "protocol",
 )
+_JUDGING = ("figures", "recall")
 
 
 class Explorer(anywidget.AnyWidget):
@@ -81,6 +86,9 @@ class Explorer(anywidget.AnyWidget):
         theme: "auto" follows the notebook; "light", "dark".
         trust: What "How far to trust this" shows: the frame of figures of `dmlviz.faithfulness.trust(gallery)`, or
             None. Takes that object, an `Evaluation`, or a frame; what the page has measured itself is added.
+        protocol: What "How good is this ranking" shows, and one of the orders of the queries: what
+            `gallery.evaluate` returns, or None for the gallery's own measure, `gallery.evaluate()`, which is taken
+            at once where that is quick and else when the page asks. Takes a protocol's name, too, and evaluates it.
 
     Raises:
         TypeError: If the gallery is none, or an option is unknown.
@@ -122,6 +130,7 @@ class Explorer(anywidget.AnyWidget):
         "auto", checks.one_of("theme", checks.THEMES), "one of " + ", ".join(checks.THEMES)
     )
     trust = checks.Checked(None, figures_of, "figures of how far to trust each method", sync=False)
+    protocol = checks.Checked(None, judgement_of, "how good the rankings are", sync=False)
 
     _screen = traitlets.Dict().tag(sync=True)
     _more = traitlets.Dict(None, allow_none=True).tag(sync=True)
@@ -129,6 +138,9 @@ class Explorer(anywidget.AnyWidget):
     _audit = traitlets.Dict(None, allow_none=True).tag(sync=True)
     _host = traitlets.Dict().tag(sync=True)
     _trust = traitlets.Dict().tag(sync=True)
+    _protocol = traitlets.Dict().tag(sync=True)
+    _index = traitlets.Dict().tag(sync=True)
+    _judging = traitlets.Dict().tag(sync=True)
     _error = traitlets.Dict().tag(sync=True)
     _plotly = traitlets.Instance(ipywidgets.Widget).tag(sync=True, **ipywidgets.widget_serialization)
 
@@ -146,12 +158,19 @@ class Explorer(anywidget.AnyWidget):
         self._quiet = True
         self._pictures: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
         self._paces = Paces()
-        self._measuring = Measuring(gallery, self._learn_trust, self._show_trust)
+        self._measuring = Measuring(
+            lambda method: measuring.measured(gallery, method), self._learn_trust, self._show_trust
+        )
+        self._judge = Measuring(self._judged, self._learn_judged, self._show_judging)
+        self._own: Evaluation | None = None
+        self._recall: RecallCheck | None = None
+        self._unjudged = why_unjudged(gallery)
         audit = None
         with _AT_WORK:
             self._reasons = reasons_against(gallery)
             if audit_is_quick(gallery):
                 audit = audit_meta(gallery)
+                self._judge_own()
             picker = gallery_meta(gallery, self._reasons)
             if query is None:
                 query = audit["ids"][0] if audit and audit["ids"] else 0
@@ -168,6 +187,9 @@ class Explorer(anywidget.AnyWidget):
                 _audit=audit,
                 _host={"kernel": True, "reason": ""},
                 _trust=self._trust_meta(None),
+                _protocol=self._protocol_meta(None),
+                _index=pack_index(gallery, None),
+                _judging={"waiting": [], "failed": {}},
                 _error={"text": "", "count": 0},
                 _plotly=plotly_asset(),
                 _esm=built("explorer.js").decode("utf-8"),
@@ -293,12 +315,51 @@ class Explorer(anywidget.AnyWidget):
         under_way = {"measuring": list(at_work.waiting), "failed": dict(at_work.failed)}
         return {**pack_trust(self.gallery, figures), **under_way, "seconds": SECONDS, "reason": ""}
 
-    def _learn_trust(self, found: Any) -> None:
+    def _learn_trust(self, _: str, found: Any) -> None:
         """Add what was measured, on the thread that measured it."""
         figures = figures_of(self, found)
         if figures is not None:
             with _AT_WORK:
                 self.trust = joined(self.trust, figures)
+
+    @traitlets.observe("protocol")
+    def _show_protocol(self, _: Any = None) -> None:
+        with _AT_WORK:
+            self._protocol = self._protocol_meta(self.protocol)
+
+    def _protocol_meta(self, judgement: Any) -> dict[str, Any]:
+        """What the page shows of how good the rankings are, or why there is nothing to show."""
+        told = pack_judgement(self.gallery, judgement or self._own)
+        return {"judgement": told, "reason": "" if told else self._unjudged}
+
+    def _judge_own(self) -> None:
+        """Take the gallery's own measure; quick once its misses are known."""
+        try:
+            self._own = self.gallery.evaluate()
+        except ValueError as problem:  # no query has anything to find
+            self._unjudged = str(problem)
+
+    def _judged(self, what: str) -> Any:
+        """What the page asked for, on a thread of its own: figures and misses, or how many neighbours are missed."""
+        if what == "recall":
+            return self.gallery.recall()
+        self.gallery.evaluate()
+        return audit_meta(self.gallery)
+
+    def _learn_judged(self, what: str, found: Any) -> None:
+        """Take what was judged, on the thread that judged it."""
+        with _AT_WORK:
+            if what == "recall":
+                self._recall = found
+                self._index = pack_index(self.gallery, found)
+            else:
+                self._judge_own()
+                self._audit = found
+                self._show_protocol()
+
+    def _show_judging(self) -> None:
+        with _AT_WORK:
+            self._judging = {"waiting": list(self._judge.waiting), "failed": dict(self._judge.failed)}
 
     def _on_screen(self) -> list[str]:
         return [self.method] if self.compare in (None, self.method) else [self.method, self.compare]
@@ -332,8 +393,12 @@ class Explorer(anywidget.AnyWidget):
                     self._explain(content)
                 elif kind == "trust":
                     self._measuring.ask(checks.method(self, content.get("method")))
+                elif kind == "judge":
+                    self._judge.ask(checks.one_of("what", _JUDGING)(self, content.get("what")))
                 elif kind == "audit":
                     self._audit = audit_meta(self.gallery)
+                    self._judge_own()
+                    self._show_protocol()
                 elif kind == "save":
                     from dmlviz.widgets.page import page_html
 

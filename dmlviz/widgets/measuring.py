@@ -18,30 +18,32 @@ def measured(gallery: "Gallery", method: str) -> Any:
 
 
 class Measuring:
-    """Measures methods one after the other on a thread of its own.
+    """Measures one thing after the other on a thread of its own.
 
     The gallery takes calls from several threads: searches and forward passes of the page come in between.
 
     Args:
-        gallery: What is measured on.
-        done: Takes what was found, on that thread.
+        measure: Measures a thing by its name, on that thread.
+        done: Takes the name and what was found, there.
         changed: Called there when something begins, ends or fails.
     """
 
-    def __init__(self, gallery: "Gallery", done: Callable[[Any], None], changed: Callable[[], None]) -> None:
-        self.gallery, self._done, self._changed = gallery, done, changed
+    def __init__(
+        self, measure: Callable[[str], Any], done: Callable[[str, Any], None], changed: Callable[[], None]
+    ) -> None:
+        self._measure, self._done, self._changed = measure, done, changed
         self.waiting: list[str] = []
         self.failed: dict[str, str] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def ask(self, method: str) -> None:
-        """Measure a method after those that were asked for before; once, however often it is asked."""
+    def ask(self, name: str) -> None:
+        """Measure this after what was asked for before; once, however often it is asked."""
         with self._lock:
-            if method in self.waiting:
+            if name in self.waiting:
                 return
-            self.failed.pop(method, None)
-            self.waiting.append(method)
+            self.failed.pop(name, None)
+            self.waiting.append(name)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="dmlviz-measuring", daemon=True)
                 self._thread.start()
@@ -56,11 +58,11 @@ class Measuring:
 
     def _work(self) -> None:
         while True:
-            method = self.waiting[0]
+            name = self.waiting[0]
             try:
-                self._done(measured(self.gallery, method))
+                self._done(name, self._measure(name))
             except Exception as problem:  # said in the panel; nobody else would hear it on this thread
-                self.failed[method] = f"{type(problem).__name__}: {problem}"
+                self.failed[name] = f"{type(problem).__name__}: {problem}"
             with self._lock:
                 self.waiting.pop(0)
                 last = not self.waiting

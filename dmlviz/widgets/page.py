@@ -10,6 +10,7 @@ from dmlviz.explanation import Decomposition, Side
 from dmlviz.widgets.buffers import Buffer, Ref
 from dmlviz.widgets.explained import Explained
 from dmlviz.widgets.finding import find
+from dmlviz.widgets.judged import at_queries
 from dmlviz.widgets.likeness import product_scale
 from dmlviz.widgets.packing import WhyPacker, digest
 from dmlviz.widgets.page_file import PageBuffer, filled_page
@@ -26,6 +27,7 @@ QUALITIES = (82, 66, 50)
 NEEDS_KERNEL = "this needs the notebook: a saved page has no kernel to search with"
 NOT_CARRIED = "this saved page does not carry it"
 NOT_MEASURED = "no figures were measured before this page was exported; set ex.trust"
+NOT_JUDGED = "no figures were taken before this page was exported; set ex.protocol"
 _TRAITS = ("k", "mode", "reading", "opacity", "scale", "theme")
 
 
@@ -244,6 +246,9 @@ def _traits(draft: _Draft) -> dict[str, Any]:
         "_audit": _audit_of(explorer, queries),
         "_host": {"kernel": False, "reason": NEEDS_KERNEL},
         "_trust": _trust_of(explorer, methods),
+        "_protocol": _protocol_of(explorer, queries),
+        "_index": explorer._index,
+        "_judging": {"waiting": [], "failed": {}},
     }
 
 
@@ -252,6 +257,13 @@ def _trust_of(explorer: "Explorer", methods: list[str]) -> dict[str, Any]:
     meta = explorer._trust
     kept = {name: found for name, found in meta["methods"].items() if name in methods}
     return {**meta, "methods": kept, "measuring": [], "failed": {}, "reason": "" if kept else NOT_MEASURED}
+
+
+def _protocol_of(explorer: "Explorer", queries: list[int]) -> dict[str, Any]:
+    """How good the rankings of the whole gallery are, with the values of a page's queries."""
+    meta = explorer._protocol
+    told = at_queries(meta["judgement"], queries)
+    return {"judgement": told, "reason": "" if told else meta["reason"] or NOT_JUDGED}
 
 
 def _audit_of(explorer: "Explorer", queries: list[int]) -> dict[str, Any] | None:

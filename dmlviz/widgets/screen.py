@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dmlviz.explanation import Side
 from dmlviz.widgets.buffers import Buffer, number
 from dmlviz.widgets.explained import Explained
+from dmlviz.widgets.judged import rough_scores
 from dmlviz.widgets.packing import WhyPacker
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def pack_finding(
     """
     gallery, finding = explained.gallery, explained.finding
     ranking = finding.ranking
+    rough = rough_scores(gallery, finding.query, finding.ids)
     items = [
         {
             "id": item,
@@ -105,6 +107,7 @@ def pack_finding(
             "extra": n >= len(ranking),
             "hit": finding.hits[n],
             "score": number(finding.scores[n]),
+            "rough": rough[n],
             "region": number(ranking.similarities[n])
             if finding.region is not None and n < len(ranking)
             else None,

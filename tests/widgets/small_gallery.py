@@ -7,6 +7,7 @@ import pandas as pd
 
 from dmlviz.embedder import CellGeometry, LocalEmbeddings
 from dmlviz.retrieval import Ranking
+from dmlviz.retrieval.metrics import Evaluation, average_precision_at_r, r_precision
 
 
 class SmallGallery:
@@ -59,6 +60,8 @@ class SmallGallery:
         self.query_embedder = self.queries_of.embedder
         self.queries = self.queries_of.images
         self.searches = 0
+        self.leave_out = "self" if self.queries is self.images else None
+        self.index = SimpleNamespace(kind="flat", exact=True, reason="")
 
     def __len__(self):
         return len(self._views)
@@ -144,6 +147,27 @@ class SmallGallery:
             )
         columns = ["query", "wrong", "right", "wrong_similarity", "margin"]
         return pd.DataFrame(rows, columns=columns).sort_values("margin")
+
+    def evaluate(self, recall_at=(1, 2, 4, 8)):
+        found = [(q, self.search(q, k=len(self)).hits) for q in range(len(self.queries))]
+        able = [(q, hits[None], np.array([hits.sum()])) for q, hits in found if hits.any()]
+        if not able:
+            raise ValueError("there is nothing to find")
+        ids, every, counts = zip(*able, strict=True)
+        first = np.array([1 + int(hits.argmax()) for hits in every])
+        among = np.array([r_precision(hits, count)[0] for hits, count in zip(every, counts, strict=True)])
+        average = np.array([average_precision_at_r(h, c)[0] for h, c in zip(every, counts, strict=True)])
+        return Evaluation(
+            recall={k: float((first <= k).mean()) for k in recall_at},
+            precision_at_1=float((first == 1).mean()),
+            r_precision=float(among.mean()),
+            map_at_r=float(average.mean()),
+            query_ids=np.array(ids),
+            first_hit_rank=first,
+            r_precision_per_query=among,
+            average_precision_at_r_per_query=average,
+            dropped=len(found) - len(able),
+        )
 
 
 class _Images:
