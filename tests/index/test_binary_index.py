@@ -236,13 +236,16 @@ def test_within_counts_the_radius_itself():
 
 @pytest.mark.parametrize("kind", BINARY_KINDS)
 def test_no_query_goes_short(kind):
-    index = made(kind, codes_of(0, 2000, 32))
-    if kind != "flat":
-        index.effort = 1
-    ids, _ = index.search(codes_of(1, 5, 32), 1500)
-    assert ids.shape == (5, 1500)
-    assert all(len(set(row)) == 1500 for row in ids.tolist())
-    assert index.search(codes_of(1, 5, 32), 10**6)[0].shape == (5, 2000)
+    parameters = {"flat": {}, "ivf": {"lists": 60, "effort": 1}, "hnsw": {"neighbours": 4, "effort": 1}}
+    codes = codes_of(0, 3000, 32)
+    index = BinaryIndex.build(codes, kind, **parameters[kind])
+    for k in (200, 2500):
+        ids, distances = index.search(codes_of(1, 5, 32), k)
+        assert ids.shape == (5, k)
+        assert all(len(set(row)) == k for row in ids.tolist())
+        assert (ids >= 0).all()
+        np.testing.assert_array_equal(index.distances(codes_of(1, 5, 32), ids), distances)
+    assert index.search(codes_of(1, 5, 32), 10**6)[0].shape == (5, 3000)
 
 
 # --- changing ---------------------------------------------------------------------------------------
