@@ -9,7 +9,7 @@ import numpy as np
 from dmlviz.index.files import written_ids
 from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import parameters_of
-from dmlviz.index.sealed_files import add_footer, footer_of, replacing, sha256_of
+from dmlviz.index.sealed_files import add_footer, footer_of, read_whole, replacing, sha256_of
 from dmlviz.index.stored_codes import (
     BINARY_KINDS,
     StoredCodes,
@@ -51,6 +51,10 @@ def read_codes(path: str | os.PathLike[str]) -> tuple[StoredCodes, str, dict[str
         The state, its kind, the kind's parameters, the seed.
     """
     source = Path(os.fsdecode(path))
+    return read_whole(source, lambda: _read(source))
+
+
+def _read(source: Path) -> tuple[StoredCodes, str, dict[str, Any], int]:
     if not source.is_file():
         raise FileNotFoundError(f"there is no index file at {source}")
     broken = ValueError(

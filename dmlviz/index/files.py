@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from dmlviz.index import engine as _engine
 from dmlviz.index.checks import as_float32
-from dmlviz.index.engine import faiss
 from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import effort_of, set_effort
 from dmlviz.index.metrics import METRICS
-from dmlviz.index.sealed_files import add_footer, footer_of, replacing, sha256_of
+from dmlviz.index.sealed_files import add_footer, footer_of, read_whole, replacing, sha256_of
 from dmlviz.index.stored import Stored, stored
 
+faiss: Any = _engine.faiss  # its type stubs lack what its Python layer adds
+
 _MAGIC = b"dmlviz index 1\n"
+_BLOCK = 2**20
 
 
 def write_state(
@@ -30,9 +33,11 @@ def write_state(
         "ids": written_ids(state.ids),
         "removed": [] if state.ids.alive is None else np.flatnonzero(~state.ids.alive).tolist(),
         "centre": None if state.centre is None else [float(value) for value in state.centre],
+        "longest": state.longest,
     }
     with replacing(path, "an index") as part:
-        faiss.write_index(_whole(state), str(part))
+        with open(part, "wb") as file:  # FAISS itself would pass over what goes wrong when a file is closed
+            faiss.write_index(_whole(state), faiss.PyCallbackIOWriter(file.write, _BLOCK))
         add_footer(part, said, _MAGIC)
 
 
@@ -43,6 +48,10 @@ def read_state(path: str | os.PathLike[str], *, mapped: bool) -> tuple[Stored, s
         The state, its kind, the kind's parameters, the seed.
     """
     source = Path(os.fsdecode(path))
+    return read_whole(source, lambda: _read(source, mapped))
+
+
+def _read(source: Path, mapped: bool) -> tuple[Stored, str, dict[str, Any], int]:
     if not source.is_file():
         raise FileNotFoundError(f"there is no index file at {source}")
     broken = ValueError(
@@ -82,7 +91,7 @@ def _restored(found: Any, said: dict[str, Any], mapped: bool) -> tuple[Stored, s
     if engine is not None and said["effort"] is not None:
         set_effort(engine, int(said["effort"]))
     return (
-        stored(flat, engine, ids, metric, centre, mapped),
+        stored(flat, engine, ids, metric, centre, mapped, said.get("longest")),
         kind,
         dict(said["parameters"]),
         int(said["seed"]),

@@ -60,16 +60,23 @@ class Stored:
 
 
 def stored(
-    flat: Any, engine: Any, ids: Ids, metric: str, centre: np.ndarray | None, mapped: bool = False
+    flat: Any,
+    engine: Any,
+    ids: Ids,
+    metric: str,
+    centre: np.ndarray | None,
+    mapped: bool = False,
+    longest: float | None = None,
 ) -> Stored:
-    """Put a state together; the view of the rows and the length of the longest are found here."""
+    """Put a state together; the view of the rows is found here, and the longest's length where it is not given."""
     count, dim = int(flat.ntotal), int(flat.d)
     vectors = np.asarray(_StoredRows(flat, count)) if count else np.empty((0, dim), dtype=np.float32)
     vectors.flags.writeable = False
-    longest = 0.0
-    for start in range(0, count, _MEAN_BLOCK):
-        block = vectors[start : start + _MEAN_BLOCK]
-        longest = max(longest, float(lengths(block if centre is None else block - centre).max()))
+    if longest is None:
+        longest = 0.0
+        for start in range(0, count, _MEAN_BLOCK):
+            block = vectors[start : start + _MEAN_BLOCK]
+            longest = max(longest, float(lengths(block if centre is None else block - centre).max()))
     return Stored(flat, flat if engine is None else engine, ids, metric, centre, vectors, longest, mapped)
 
 

@@ -35,12 +35,16 @@ def test_saving_replaces_whole(tmp_path, index, monkeypatch):
     index.save(path)
     before = path.read_bytes()
 
-    def half(_, name):
-        Path(name).write_bytes(b"half")
-        raise RuntimeError("disk full")
+    written = faiss.write_index
+
+    def half(_, writer):
+        written(faiss.IndexFlatIP(3), writer)
+        raise OSError("disk full")
 
     monkeypatch.setattr(faiss, "write_index", half)
-    with pytest.raises(RuntimeError, match="disk full"):
+    with pytest.raises(
+        OSError, match=r"could not be saved to .*i: disk full\. An older file of that name is as"
+    ):
         GalleryIndex.build(np.eye(3)).save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["i"]
