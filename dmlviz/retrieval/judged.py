@@ -63,6 +63,8 @@ class Judged:
           `pairs=`, rows of (query id, image id), and takes `same`, `folds` and `far`: of `dmlviz.images.lfw_pairs`
           these are pairs[["a", "b"]] and pairs["same"]. `dmlviz.retrieval.verification` says more of it.
         - "cvusa": cross-view geo-localization; recall@1, 5, 10 and 1 %. Needs a query set.
+        - "hashing": the signs of the embeddings as codes; mAP with the bounds that its ties leave, precision@500 and
+          within Hamming radius 2; takes `at`, `precision_at`, `radius` and `threshold`.
 
         `dmlviz.retrieval.PROTOCOLS` holds them all with title and source.
 

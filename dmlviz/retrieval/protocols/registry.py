@@ -5,11 +5,11 @@ from types import MappingProxyType
 from typing import Any
 
 from dmlviz.retrieval.metrics import check_recall_at
-from dmlviz.retrieval.protocols import clusters, landmarks, pairs, people, places, precision, recall
+from dmlviz.retrieval.protocols import clusters, codes, landmarks, pairs, people, places, precision, recall
 from dmlviz.retrieval.protocols.evaluation import Protocol, ProtocolEvaluation
 from dmlviz.retrieval.side import Side
 
-FAMILIES = (recall, precision, clusters, landmarks, people, pairs, places)
+FAMILIES = (recall, precision, clusters, landmarks, people, pairs, places, codes)
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {protocol.name: protocol for family in FAMILIES for protocol in family.PROTOCOLS}
