@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dmlviz.index import engine as _engine
+from dmlviz.index.threads import search_threads, threads_for
 
 faiss: Any = _engine.faiss  # its type stubs lack what its Python layer adds
 
@@ -133,21 +134,28 @@ def make_engine(kind: str, rows: np.ndarray, metric: str, parameters: dict[str, 
         some = min(count, max(_TRAIN_PER_LIST * (_lists_of(engine) or 1), 20_000))
         chosen = np.sort(np.random.default_rng(seed).choice(count, some, replace=False))
         try:
-            engine.train(np.ascontiguousarray(rows[chosen]))
+            with search_threads(threads_for(some)):
+                engine.train(np.ascontiguousarray(rows[chosen]))
         except RuntimeError as error:
             raise ValueError(
                 f"an index of kind {kind!r} cannot be trained on {count} rows of {dim} dimensions: "
                 f"{_last_words(error)}. Take fewer lists, or kind='flat'"
             ) from error
-    add_to(engine, rows)
+    try:
+        add_to(engine, rows)
+    except RuntimeError as error:  # a prefix such as "IDMap" makes an index that numbers no rows itself
+        raise ValueError(
+            f"an index of kind {kind!r} takes no rows: {_last_words(error)}. Leave prefixes and suffixes for ids away"
+        ) from error
     set_effort(engine, parameters.get("effort"))
     return engine
 
 
 def add_to(engine: Any, rows: np.ndarray, block: int = 65536) -> None:
     """Put rows behind those in an engine."""
-    for start in range(0, len(rows), block):
-        engine.add(np.ascontiguousarray(rows[start : start + block]))
+    with search_threads(threads_for(len(rows))):
+        for start in range(0, len(rows), block):
+            engine.add(np.ascontiguousarray(rows[start : start + block]))
 
 
 def set_effort(engine: Any, effort: int | None) -> None:

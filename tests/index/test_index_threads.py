@@ -118,6 +118,33 @@ def test_a_forked_child_can_search():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_can_build_and_add():
+    out = run(
+        """
+        import os, sys, warnings
+        import numpy as np
+        from dmlviz.index import GalleryIndex
+        rows = np.random.default_rng(0).standard_normal((1000, 16)).astype(np.float32)
+        kinds = ("ivf", "hnsw", "sq8")
+        indexes = [GalleryIndex.build(rows, kind) for kind in kinds]
+        indexes[0].search(rows, 5)
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking while threads live is the point here
+        child = os.fork()
+        if child == 0:
+            for kind, index in zip(kinds, indexes):
+                GalleryIndex.build(rows, kind)
+                index.add(rows[:300])
+            os._exit(0 if all(len(index) == 1300 for index in indexes) else 3)
+        _, status = os.waitpid(child, 0)
+        sys.exit(os.waitstatus_to_exitcode(status))
+        """,
+        OMP_NUM_THREADS="2",
+        OMP_WAIT_POLICY="PASSIVE",
+    )
+    assert out == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_forked_loader_workers_can_search():
     pytest.importorskip("torch")
     out = run(
