@@ -330,7 +330,8 @@ class Explorer(anywidget.AnyWidget):
     def _protocol_meta(self, judgement: Any) -> dict[str, Any]:
         """What the page shows of how good the rankings are, or why there is nothing to show."""
         told = pack_judgement(self.gallery, judgement or self._own)
-        return {"judgement": told, "reason": "" if told else self._unjudged}
+        reason = "" if told else self._unjudged
+        return {"judgement": told, "queries": len(self.gallery.queries), "reason": reason}
 
     def _judge_own(self) -> None:
         """Take the gallery's own measure; quick once its misses are known."""

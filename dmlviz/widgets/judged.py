@@ -1,4 +1,4 @@
-"""How good the rankings are, as the page shows it: a protocol's figures and their definition, what the index may miss."""
+"""How good the rankings are, as the page shows it: figures, their definition, and what the index may miss."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ Judgement = Evaluation | ProtocolEvaluation
 
 OWN_TITLE = "the gallery's own measure: recall@k, R-precision and mAP@R"
 OWN_SOURCE = (
-    "recall@k: Jégou et al., TPAMI 2011, and Oh Song et al., CVPR 2016; R-precision and mAP@R: Musgrave, Belongie and "
-    "Lim, ECCV 2020"
+    "recall@k: Jégou et al., TPAMI 2011, and Oh Song et al., CVPR 2016; R-precision and mAP@R: Musgrave, Belongie "
+    "and Lim, ECCV 2020"
 )
 UNLABELLED = "this gallery has no labels, so nothing says which images are right"
 _WORDS = {
@@ -94,7 +94,7 @@ def pack_judgement(gallery: "Gallery", found: Judgement | None) -> dict[str, Any
         "figures": names and values in the order in which papers print them; "definition": what was left out and
         counted, and by what it was divided; "valid", "dropped" and "tied": numbers of queries, `tied` None where it
         was not counted; "sort": what the queries are sorted by; "values": that of each query, None where it was not
-        evaluated.
+        evaluated; "spread": how many queries have a value between two edges, the upper one left out but for the last.
     """
     if found is None:
         return None
@@ -130,6 +130,7 @@ def pack_judgement(gallery: "Gallery", found: Judgement | None) -> dict[str, Any
         "dropped": found.dropped,
         "sort": {"name": _WORDS.get(by, by.replace("_", " ")), "highIsWorse": high_is_worse},
         "values": [number(value) for value in spread],
+        "spread": _histogram(values, high_is_worse),
     }
 
 
@@ -144,9 +145,9 @@ def pack_index(gallery: "Gallery", recall: "RecallCheck | None") -> dict[str, An
     told = None
     if recall is not None:
         told = {
-            "value": recall.recall,
-            "low": recall.low,
-            "high": recall.high,
+            "value": number(recall.recall),
+            "low": number(recall.low),
+            "high": number(recall.high),
             "queries": recall.queries,
             "k": recall.k,
             "text": str(recall),
@@ -174,6 +175,14 @@ def rough_scores(gallery: "Gallery", query: int, ids: list[int]) -> list[float |
 _ROUNDING = 1e-6  # of float32: rows that are kept as they are differ by no more
 
 
+def _histogram(values: np.ndarray, ranks: bool) -> dict[str, list[float]]:
+    """Twenty steps from 0 to 1 for shares; for ranks 1, 2 to 3, 4 to 7, ..."""
+    most = float(values.max(initial=1.0))
+    edges = 2.0 ** np.arange(2 + int(np.log2(most))) if ranks else np.linspace(0, 1, 21)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
+
+
 def _named(values: Any) -> list[dict[str, Any]]:
     return [{"name": name, "value": number(value)} for name, value in values.items()]
 
@@ -191,8 +200,8 @@ def _own_definition(gallery: "Gallery") -> str:
     if gallery.leave_out == "self" and gallery.queries is not gallery.images:
         rule = _LEFT_OUT[None]
     return (
-        f"{rule} recall@k: queries with at least one image of their label among the first k. precision@1: queries whose "
-        "first image is of their label. R-precision: images of their label among the first R, divided by R, the "
+        f"{rule} recall@k: queries with at least one image of their label among the first k. precision@1: queries "
+        "whose first image is of their label. R-precision: images of their label among the first R, divided by R, the "
         "number of images of that label. mAP@R: (1/R) sum of the precisions at the hits among the first R. All are "
         "means over the queries with R > 0, on the full ranking, ties by id, without interpolation."
     )

@@ -263,7 +263,7 @@ def _protocol_of(explorer: "Explorer", queries: list[int]) -> dict[str, Any]:
     """How good the rankings of the whole gallery are, with the values of a page's queries."""
     meta = explorer._protocol
     told = at_queries(meta["judgement"], queries)
-    return {"judgement": told, "reason": "" if told else meta["reason"] or NOT_JUDGED}
+    return {**meta, "judgement": told, "reason": "" if told else meta["reason"] or NOT_JUDGED}
 
 
 def _audit_of(explorer: "Explorer", queries: list[int]) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ const KEYS: [string, string][] = [
   ["m", "the next method"],
   ["c", "a second method beside it, and back"],
   ["t", "how far to trust the method, in figures"],
+  ["h", "how good the ranking is, in figures"],
   ["l", "hover shows contribution or likeness"],
   ["s", "scale of this pair or of the whole ranking"],
   ["\u2212  =", "fainter, stronger maps"],

@@ -13,6 +13,7 @@ export interface KeyActs {
   compare(): void; // a second one beside it, and back
   rankByRegion(): void;
   trust(): void; // its figures, and back
+  protocol(): void; // how good the ranking is, and back
   help(): void;
   escape(): void;
 }
@@ -40,6 +41,7 @@ export function onKeys(root: HTMLElement, acts: KeyActs, signal: AbortSignal): v
     g: () => acts.rankByRegion(),
     o: () => root.classList.add("untouched"),
     t: () => acts.trust(),
+    h: () => acts.protocol(),
     "?": () => acts.help(),
     Escape: () => acts.escape(),
   };

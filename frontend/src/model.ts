@@ -108,6 +108,7 @@ export interface ItemMeta {
   extra: boolean; // beyond rank k, here only to be compared with
   hit: boolean | null;
   score: number | null; // what the index ranks by, of the whole images
+  rough: number | null; // what the index's own codes say of it; null where it keeps the rows themselves
   region: number | null; // the region's contribution, where that ranked
   other: number | null; // index of the best item of the other kind
   picture: string;
@@ -191,6 +192,41 @@ export interface TrustMeta {
   failed: Record<string, string>;
   seconds: number; // that measuring one method takes
   reason: string; // why there is nothing to show; "" where there is
+}
+
+/** What a protocol, or the gallery's own measure, says of the rankings. */
+export interface JudgementMeta {
+  name: string; // the protocol's; "" for the gallery's own measure
+  title: string;
+  source: string;
+  figures: { name: string; value: number | null }[];
+  definition: string;
+  valid: number;
+  dropped: number;
+  tied: number | null; // null where ties were not counted
+  sort: { name: string; highIsWorse: boolean }; // what the queries are sorted by; its best value is 1
+  values: (number | null)[]; // of each query of the picker; null where it was not evaluated
+  spread: { edges: number[]; counts: number[] }; // of all queries' values
+}
+
+export interface ProtocolMeta {
+  judgement: JudgementMeta | null;
+  queries: number; // how many ask
+  reason: string; // why there is none; "" where it can be asked for
+}
+
+/** What ranks, and how many of the true neighbours it was seen to find. */
+export interface IndexMeta {
+  kind: string;
+  exact: boolean;
+  reason: string; // why this kind was chosen
+  recall: { value: number; low: number; high: number; queries: number; k: number; text: string } | null;
+}
+
+/** What the kernel is judging: "figures", "recall". */
+export interface JudgingMeta {
+  waiting: string[];
+  failed: Record<string, string>;
 }
 
 /** The gallery as the query picker needs it. */

@@ -9,6 +9,7 @@ export interface PickerEvents {
   help(): void;
   save(): void; // this query as a page
   audit(): void; // ask for the misses of a large gallery
+  protocol(): void; // how good the ranking is, and back
 }
 
 export class Picker {
@@ -18,6 +19,8 @@ export class Picker {
   private readonly list: HTMLElement;
   private readonly all = h("button", { type: "button", class: "chip" });
   private readonly misses = h("button", { type: "button", class: "chip" });
+  private readonly short = h("button", { type: "button", class: "chip", "data-testid": "short", hidden: true });
+  readonly protocol = h("button", { type: "button", class: "link quiet", text: "How good is this ranking", "data-testid": "protocol", "aria-haspopup": "dialog", "aria-expanded": "false" });
   private readonly classes = h("select", { class: "chip", "aria-label": "class" });
   private readonly sort = h("select", { class: "chip", "aria-label": "order of the queries" });
   private readonly position = h("span", { class: "position" });
@@ -54,13 +57,20 @@ export class Picker {
       { class: "picker", "data-testid": "query-picker", role: "search" },
       this.who,
       h("div", { class: "combo" }, this.input, this.list),
-      h("div", { class: "filters", role: "group", "aria-label": "which queries" }, this.misses, this.all, this.classes, this.sort),
-      h("div", { class: "steps" }, this.position, this.step.previous, this.step.next, this.step.random, this.page, help),
+      h("div", { class: "filters", role: "group", "aria-label": "which queries" }, this.misses, this.short, this.all, this.classes, this.sort),
+      h(
+        "div",
+        { class: "with-steps" },
+        h("div", { class: "steps" }, this.position, this.step.previous, this.step.next, this.step.random, this.page, help),
+        this.protocol,
+      ),
     );
     const listen = (element: HTMLElement, type: string, action: (event: any) => void) =>
       element.addEventListener(type, action, { signal });
     listen(this.all, "click", () => this.setFilter("all"));
     listen(this.misses, "click", () => this.setFilter("misses"));
+    listen(this.short, "click", () => this.setFilter("short"));
+    listen(this.protocol, "click", () => events.protocol());
     listen(this.classes, "change", () => this.refresh(true));
     listen(this.sort, "change", () => this.refresh());
     listen(this.step.previous, "click", () => this.go(-1));
@@ -88,13 +98,14 @@ export class Picker {
       for (const name of gallery.classes) this.classes.append(h("option", { value: name, text: name }));
     }
     this.classes.hidden = !queries.labelled;
-    const sorts: [Sort, string][] = [["margin", "worst margin first"], ["similarity", "surest misses first"], ["id", "by id"]];
+    const sorts: [Sort, string][] = [["margin", "worst margin first"], ["similarity", "surest misses first"], ["protocol", ""], ["id", "by id"]];
     if (!this.sort.options.length) for (const [value, text] of sorts) this.sort.append(h("option", { value, text }));
     for (const option of this.sort.options) option.disabled = option.value !== "id" && !queries.audited;
-    if (!queries.audited) this.sort.value = "id";
+    this.offerValues();
+    if (!queries.audited && this.sort.value !== "protocol") this.sort.value = "id";
     else if (filter === "misses" && this.sort.value === "id" && this.filter !== filter) this.sort.value = "margin";
-    this.filter = queries.misses || !queries.audited ? filter : "all";
-    if (!queries.audited) this.filter = "all";
+    const kept = { all: true, misses: queries.audited && queries.misses > 0, short: queries.short > 0 };
+    this.filter = kept[filter] ? filter : "all";
     setText(this.all, `all ${count(queries.ids.length)}`);
     setText(this.misses, queries.audited ? `misses ${count(queries.misses)}` : queries.labelled ? "find the misses" : "misses");
     const none = !queries.labelled || (queries.audited && queries.misses === 0);
@@ -105,6 +116,34 @@ export class Picker {
         ? "every query finds an image of its own class first"
         : "queries whose best-ranked image is of another class";
     this.refresh();
+  }
+
+  /** The order by a protocol's value, and the queries that fall short of it. */
+  private offerValues(): void {
+    const { judgement, short } = this.queries;
+    const option = this.sort.querySelector<HTMLOptionElement>("[value=protocol]")!;
+    option.hidden = option.disabled = !judgement;
+    if (judgement) option.textContent = `${judgement.sort.name}, worst first`;
+    else if (this.sort.value === "protocol") this.sort.value = "id";
+    this.short.hidden = short === 0;
+    setText(this.short, `short of 1 \u00b7 ${count(short)}`);
+    if (judgement) this.short.title = `queries that ${judgement.name} does not find perfect: ${judgement.sort.name} ${judgement.sort.highIsWorse ? "above" : "below"} 1`;
+  }
+
+  /** Go through the queries by the protocol's value, from the worst one on. */
+  worstFirst(): void {
+    this.filter = this.queries.short ? "short" : "all";
+    this.sort.value = "protocol";
+    this.refresh();
+    const [first] = this.ids();
+    if (first !== undefined) this.events.query(first);
+  }
+
+  /** Grey what shows the figures where there are none, and say why. */
+  judged(no: string, open: boolean): void {
+    this.protocol.disabled = no !== "";
+    this.protocol.title = no || "figures, their definition, and what the index may miss (h)";
+    setAttribute(this.protocol, "aria-expanded", String(open));
   }
 
   show(id: number): void {
@@ -149,16 +188,17 @@ export class Picker {
       this.events.audit();
       return;
     }
-    if (filter === "misses" && this.filter !== "misses") this.sort.value = "margin";
-    if (filter === "all" && this.filter !== "all") this.sort.value = "id";
+    const order: Record<Filter, Sort> = { misses: "margin", short: "protocol", all: "id" };
+    if (filter !== this.filter) this.sort.value = order[filter];
     this.filter = filter;
-    this.refresh(filter === "misses");
+    this.refresh(filter !== "all");
   }
 
   private refresh(enter = false): void {
     this.shownIds = null;
     const ids = this.ids();
     setAttribute(this.all, "aria-pressed", String(this.filter === "all"));
+    setAttribute(this.short, "aria-pressed", String(this.filter === "short"));
     setAttribute(this.misses, "aria-pressed", String(this.filter === "misses"));
     this.classes.classList.toggle("set", this.classes.value !== "");
     const at = ids.indexOf(this.current);

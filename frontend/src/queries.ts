@@ -1,9 +1,9 @@
 // Which queries the picker goes through: filter, order, search. No page in here.
 
-import type { AuditMeta, GalleryMeta } from "./model";
+import type { AuditMeta, GalleryMeta, JudgementMeta } from "./model";
 
-export type Filter = "all" | "misses";
-export type Sort = "margin" | "similarity" | "id";
+export type Filter = "all" | "misses" | "short";
+export type Sort = "margin" | "similarity" | "protocol" | "id";
 
 export class Queries {
   readonly ids: number[];
@@ -11,6 +11,7 @@ export class Queries {
   private readonly low: string[];
   private audit = new Map<number, { margin: number; similarity: number }>();
   audited = false;
+  judgement: JudgementMeta | null = null;
 
   constructor(readonly gallery: GalleryMeta) {
     this.ids = gallery.ids ?? gallery.names.map((_, n) => n);
@@ -23,6 +24,27 @@ export class Queries {
     this.audit = new Map(
       audit?.ids.map((id, n) => [id, { margin: audit.margins[n], similarity: audit.similarities[n] }]),
     );
+  }
+
+  /** Take what a protocol says of each query. */
+  judge(judgement: JudgementMeta | null): void {
+    this.judgement = judgement;
+  }
+
+  /** The protocol's value of a query; null where it was not evaluated. */
+  value(id: number): number | null {
+    return this.judgement?.values[this.at.get(id) ?? -1] ?? null;
+  }
+
+  /** Whether a query falls short of the best value, 1. */
+  isShort(id: number): boolean {
+    const value = this.value(id);
+    return value !== null && (this.judgement?.sort.highIsWorse ? value > 1 : value < 1);
+  }
+
+  /** How many fall short, where a protocol was chosen. */
+  get short(): number {
+    return this.judgement?.name ? this.ids.filter((id) => this.isShort(id)).length : 0;
   }
 
   get labelled(): boolean {
@@ -54,13 +76,18 @@ export class Queries {
     return label < 0 ? null : this.gallery.classes[label];
   }
 
-  /** The ids that a filter leaves, in order. Queries that hit have no margin: they follow, by id. */
+  /** The ids that a filter leaves, in order. Queries that hit have no margin, others no value: they follow, by id. */
   list(filter: Filter, label: string, sort: Sort): number[] {
     const kept = this.ids.filter(
-      (id) => (filter === "all" || this.audit.has(id)) && (label === "" || this.label(id) === label),
+      (id) => (filter === "all" || (filter === "short" ? this.isShort(id) : this.audit.has(id))) && (label === "" || this.label(id) === label),
     );
     if (sort === "id") return kept.sort((a, b) => a - b);
-    const key = (id: number) => this.audit.get(id)?.[sort] ?? -Infinity;
+    const sign = this.judgement?.sort.highIsWorse ? 1 : -1;
+    const key = (id: number) => {
+      if (sort !== "protocol") return this.audit.get(id)?.[sort] ?? -Infinity;
+      const value = this.value(id);
+      return value === null ? -Infinity : sign * value;
+    };
     return kept.sort((a, b) => key(b) - key(a) || a - b);
   }
 

@@ -3,7 +3,7 @@
 import { sentence } from "./caption";
 import { h, setAttribute, setText } from "./dom";
 import { plain, signed, tiny } from "./format";
-import { line, nameOfKind, scoreDigits } from "./lines";
+import { codesSay, line, nameOfKind, scoreDigits } from "./lines";
 import type { Numbers } from "./model";
 import type { State } from "./scene";
 import type { Why } from "./why";
@@ -27,6 +27,7 @@ export class ScoreCard {
   };
   private readonly formula = h("div", { class: "formula" });
   private readonly residual: HTMLElement;
+  private readonly codes = h("div", { class: "codes", hidden: true });
   private readonly note = h("div", { class: "note", hidden: true });
   private readonly more = h("button", { type: "button", class: "link more", text: "about this method" });
   private readonly region = line("contribution of the region, ranked by", "region");
@@ -34,6 +35,7 @@ export class ScoreCard {
   constructor(suffix: string, about: () => void, end: (() => void) | null, signal: AbortSignal) {
     const { lines } = this;
     this.residual = h("div", { class: "residual", "data-testid": `residual${suffix}` });
+    this.codes.dataset.testid = `codes${suffix}`;
     this.more.addEventListener("click", about, { signal });
     if (end) {
       this.close.hidden = false;
@@ -48,6 +50,7 @@ export class ScoreCard {
       h("div", { class: "lines" }, this.region.row, lines.for.row, lines.against.row, lines.offsets.row, lines.query.row, lines.gallery.row, lines.constant.row, lines.sum.row),
       this.formula,
       this.residual,
+      this.codes,
       this.note,
       this.more,
     );
@@ -59,6 +62,7 @@ export class ScoreCard {
     setText(this.title, sentence(method.title));
     this.element.setAttribute("aria-label", `Score, ${method.title}`);
     this.element.classList.toggle("empty", !why);
+    this.drawCodes(state);
     this.more.hidden = about === null;
     setText(this.more, about ? "less" : "about this method");
     setAttribute(this.more, "aria-expanded", String(!!about));
@@ -116,6 +120,16 @@ export class ScoreCard {
     this.drawBars(numbers.for, numbers.against, offsets);
     const exact = { similarity: numbers.similarity, pairs: numbers.pairs, offsets, residual: numbers.residual };
     for (const [name, value] of Object.entries(exact)) setAttribute(this.element, `data-${name}`, String(value));
+  }
+
+  /** The score by the codes that the index searches among, where it keeps no rows. */
+  private drawCodes({ screen, item }: State): void {
+    const { rough, score } = item.meta;
+    this.codes.hidden = rough === null || score === null;
+    if (rough === null || score === null) return;
+    setText(this.codes, codesSay(rough, score, scoreDigits(screen.meta.kind, Math.abs(score))));
+    setAttribute(this.codes, "title", "candidates are found by short codes; what ranks and is explained is the score of the embeddings themselves");
+    setAttribute(this.codes, "data-rough", String(rough));
   }
 
   private verdict(kind: "exact" | "open" | "wrong", text: string): void {

@@ -15,7 +15,7 @@ export function estimate({ value, low, high }: TrustFigure): string {
   return figure(value, digitsOf({ value, low, high }));
 }
 
-export function interval({ value, low, high }: TrustFigure): string {
+export function interval({ value, low, high }: Pick<TrustFigure, "value" | "low" | "high">): string {
   if (low === null || high === null) return "no interval";
   const digits = digitsOf({ value, low, high });
   return `${figure(low, digits)} to ${figure(high, digits)}`;

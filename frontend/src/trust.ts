@@ -1,7 +1,8 @@
 // How far to trust a method: what each test asks, the method's figure with its interval, and what knows nothing.
 
 import { sentence } from "./caption";
-import { h, onceAFrame, setAttribute, setText, uniqueId } from "./dom";
+import { h, onceAFrame, setAttribute, setText } from "./dom";
+import { Sheet } from "./sheet";
 import { estimate, interval, settleTicks, trustLine } from "./trust-line";
 import type { MethodMeta, TrustEvaluator, TrustFound, TrustMeta } from "./model";
 
@@ -13,29 +14,13 @@ export interface TrustEvents {
 const ABOUT = "The dot is the method\u2019s figure, the bar its 95\u202f% interval. Ticks are baselines: maps that know nothing of the pair, or nothing of the question. A figure says something where it stands clear of them.";
 const PATIENCE = 10_000; // milliseconds until the panel says that the kernel has not begun
 
-export class Trust {
-  readonly element: HTMLDialogElement;
-  private readonly said = h("p", { class: "said" });
-  private readonly body = h("div", { class: "tests", tabindex: 0, role: "region", "aria-label": "Figures" });
+export class Trust extends Sheet {
   private readonly settle: () => void;
-  private drawn = "";
-  private back: HTMLElement | null = null;
   private since = new Map<string, number>();
   private clock = 0;
 
-  constructor(
-    private readonly events: TrustEvents, private readonly all: MethodMeta[], private readonly signal: AbortSignal,
-  ) {
-    const id = uniqueId("trust");
-    const close = h("button", { type: "button", class: "step", text: "\u2715", "aria-label": "close" });
-    close.addEventListener("click", () => this.close(), { signal });
-    this.element = h(
-      "dialog",
-      { class: "trust", "data-testid": "trust-panel", "aria-labelledby": id },
-      h("header", {}, h("h3", { id, text: "How far to trust this" }), close),
-      this.said,
-      this.body,
-    );
+  constructor(private readonly events: TrustEvents, private readonly all: MethodMeta[], signal: AbortSignal) {
+    super("trust", "How far to trust this", () => events.closed(), signal);
     this.settle = onceAFrame(() => settleTicks(this.body), signal);
     const observer = new ResizeObserver(() => this.settle());
     observer.observe(this.body);
@@ -45,31 +30,13 @@ export class Trust {
     });
   }
 
-  get open(): boolean {
-    return this.element.open;
-  }
-
-  /** Open above the button that asks for it. */
-  show(button: HTMLElement): void {
-    if (this.open) return;
-    this.back = button;
-    this.place(); // first, since showing moves the focus, and with it the page
-    this.element.show();
-    this.body.scrollTop = 0;
-    this.body.focus({ preventScroll: true });
-    this.element.scrollIntoView({ block: "nearest" });
+  override show(button: HTMLElement): void {
+    super.show(button);
     this.settle();
   }
 
-  close(): void {
-    if (!this.open) return;
-    const inside = this.element.contains(document.activeElement);
-    this.element.close();
-    if (inside) this.back?.focus({ preventScroll: true });
-    this.events.closed();
-  }
-
-  private place(): void {
+  /** Above its button. */
+  protected place(): void {
     const sheet = this.element.parentElement!.getBoundingClientRect();
     const above = this.back!.parentElement!.getBoundingClientRect().top - 10; // the picker of methods stays in reach
     this.element.style.bottom = `${sheet.bottom - above}px`;
@@ -79,14 +46,7 @@ export class Trust {
   draw(meta: TrustMeta, methods: MethodMeta[], live: boolean): void {
     for (const name of meta.measuring) if (!this.since.has(name)) this.since.set(name, performance.now());
     for (const name of this.since.keys()) if (meta.measuring[0] !== name) this.since.delete(name);
-    if (!this.open) {
-      this.drawn = "";
-      return;
-    }
-    this.place();
-    const now = JSON.stringify([meta, methods.map(({ name }) => name), live]);
-    if (now === this.drawn) return;
-    this.drawn = now;
+    if (!this.changed([meta, methods.map(({ name }) => name), live])) return;
     const known = methods.filter(({ name }) => meta.methods[name]);
     setText(this.said, known.length ? `${onPairs(meta, known)} ${meta.known}` : "");
     this.said.hidden = !known.length;
@@ -95,9 +55,7 @@ export class Trust {
       ["Tests that tell methods apart where the truth is known", shown.filter(({ headline }) => headline)],
       ["Also measured; these do not tell good maps from bad ones by themselves", shown.filter(({ headline }) => !headline)],
     ];
-    const at = this.body.scrollTop;
-    const inside = this.body.contains(document.activeElement);
-    this.body.replaceChildren(
+    this.fill(
       ...known.filter(({ name }) => meta.summaries[name]).map((method) => h("p", { class: "summary" }, methods.length > 1 && h("b", { text: `${sentence(method.title)}. ` }), meta.summaries[method.name])),
       ...(known.length ? [h("p", { class: "about-ticks", text: ABOUT })] : []),
       ...methods.filter(({ name }) => !meta.methods[name]).map((method) => this.missing(meta, method, live)),
@@ -107,8 +65,6 @@ export class Trust {
       ]),
       ...(known.length ? [unasked(meta, known, shown)] : []),
     );
-    this.body.scrollTop = at;
-    if (inside) this.body.focus({ preventScroll: true }); // what had the focus is gone
     this.settle();
     this.tick(meta);
   }

@@ -5,12 +5,13 @@ import { Controls } from "./controls";
 import { h, onceAFrame } from "./dom";
 import { Help } from "./help";
 import { onKeys } from "./keys";
-import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme, TrustMeta } from "./model";
+import type { GalleryMeta, IndexMeta, JudgingMeta, MethodMeta, Mode, Model, MoreMeta, ProtocolMeta, Reading, Scale, Side, Theme, TrustMeta } from "./model";
 import type { PanelEvents } from "./panel";
 import { Patience } from "./patience";
 import { Picker } from "./picker";
 import { loadPlotly } from "./plotly";
 import { nextPoint, pinAfter } from "./pointer";
+import { Protocol } from "./protocol";
 import { Queries } from "./queries";
 import { placeFor, Row } from "./row";
 import { thumbnail, type Point, type State } from "./scene";
@@ -32,6 +33,7 @@ export class View {
   private readonly controls: Controls;
   private readonly help: Help;
   private readonly trust: Trust;
+  private readonly protocol: Protocol;
   private readonly wishes: Wishes;
   private readonly bench = h("div", { class: "bench" });
   private readonly patience: Patience;
@@ -50,12 +52,18 @@ export class View {
     this.patience = new Patience(() => this.root, signal);
     this.queries = new Queries(gallery);
     this.queries.learn(model.get("_audit"));
+    this.queries.judge(model.get("_protocol")?.judgement ?? null);
     this.soon = onceAFrame(() => this.draw(), signal);
     this.help = new Help(signal);
     this.trust = new Trust({
       measure: (method) => model.send({ kind: "trust", method }),
       closed: this.soon,
     }, this.methods, signal);
+    this.protocol = new Protocol({
+      judge: (what) => model.send({ kind: "judge", what }),
+      worstFirst: () => this.worstFirst(),
+      closed: this.soon,
+    }, signal);
     this.wishes = new Wishes((wish) => model.send(wish));
     const events = (n: number): PanelEvents => ({
       move: (side, row, col, stamp) => this.hoverAt({ side, row, col }, stamp, n),
@@ -89,13 +97,14 @@ export class View {
       help: () => this.help.toggle(),
       save: () => this.save(),
       audit: () => model.send({ kind: "audit" }),
+      protocol: () => this.toggleProtocol(),
     }, signal);
     this.bench.append(...this.rows[0].elements, this.strip.element);
     this.root = h(
       "div",
       { class: "dmlviz", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true", tabindex: -1, role: "region", "aria-label": "Similarity explorer" },
       h("style", { text: style }),
-      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, this.trust.element, this.rows[0].readout.live),
+      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, this.trust.element, this.protocol.element, this.rows[0].readout.live),
     );
     el.append(this.root);
     this.listen();
@@ -196,6 +205,7 @@ export class View {
     this.controls.show({ mode, reading, scale, method: methods[0].name, compare: methods[1]?.name ?? null, opacity });
     this.limits(states);
     this.drawTrust(methods);
+    this.drawProtocol(screen.meta.query);
     const other = mode === "margin" ? screen.other(item) : null;
     this.strip.compare(other ? [item.rank, other.rank] : []);
     this.strip.told(progressOf(state, this.live, this.wishes));
@@ -248,6 +258,17 @@ export class View {
     if (!meta) return;
     this.trust.draw(meta, methods, this.live);
     this.controls.trusted(meta.reason, this.trust.open);
+  }
+
+  /** How good the ranking is, where that was asked for. */
+  private drawProtocol(query: number): void {
+    const protocol = this.model.get("_protocol") as ProtocolMeta | null;
+    const index = this.model.get("_index") as IndexMeta | null;
+    const judging = this.model.get("_judging") as JudgingMeta | null;
+    if (!protocol || !index || !judging) return;
+    this.protocol.draw({ protocol, index, judging, query, value: this.queries.value(query) }, this.live);
+    const none = !protocol.judgement && (index.exact || (!this.live && !index.recall));
+    this.picker.judged(none ? protocol.reason : "", this.protocol.open);
   }
 
   private fade(opacity: number): void {
@@ -366,6 +387,18 @@ export class View {
     this.soon();
   }
 
+  private toggleProtocol(): void {
+    if (this.picker.protocol.disabled) return;
+    if (this.protocol.open) this.protocol.close();
+    else this.protocol.show(this.picker.protocol);
+    this.soon();
+  }
+
+  private worstFirst(): void {
+    this.protocol.close();
+    this.picker.worstFirst();
+  }
+
   private save(): void {
     this.saving = true;
     this.soon();
@@ -374,7 +407,7 @@ export class View {
 
   private letGo(): void {
     if (this.help.element.open) return this.help.element.close();
-    if (this.trust.open) return this.trust.close();
+    for (const sheet of [this.trust, this.protocol]) if (sheet.open) return sheet.close();
     if (this.model.get("pin")) this.put({ pin: null });
     else if (this.model.get("region")) this.put({ region: null });
     this.hover = null;
@@ -389,6 +422,9 @@ export class View {
       ["change:_more", () => this.receiveMore()],
       ["change:_audit", () => this.learn()],
       ["change:_trust", () => this.soon()],
+      ["change:_protocol", () => this.judge()],
+      ["change:_index", () => this.soon()],
+      ["change:_judging", () => this.soon()],
       ["change:_error", () => this.complain()],
       ["change:theme", () => this.retheme()],
       ["msg:custom", (content, buffers) => this.download(content, buffers)],
@@ -414,6 +450,7 @@ export class View {
       compare: () => this.toggleCompare(),
       rankByRegion: () => this.rankByRegion(),
       trust: () => this.toggleTrust(),
+      protocol: () => this.toggleProtocol(),
       help: () => this.help.toggle(),
       escape: () => this.letGo(),
     }, signal);
@@ -425,6 +462,12 @@ export class View {
     const first = !this.queries.audited;
     this.queries.learn(this.model.get("_audit"));
     this.picker.learn(this.queries, first ? "misses" : undefined);
+  }
+
+  private judge(): void {
+    this.queries.judge(this.model.get("_protocol")?.judgement ?? null);
+    this.picker.learn(this.queries);
+    this.soon();
   }
 
   private complain(): void {

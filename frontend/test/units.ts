@@ -6,6 +6,8 @@ import { digitsFor, percent, plain, signed, tiny } from "../src/format";
 import { Smooth, cellOfPixel, cellsIn, columnOf, mixAt, mixedLength, rowOf } from "../src/maps";
 import { Queries } from "../src/queries";
 import { balance } from "../src/data";
+import { codesSay } from "../src/lines";
+import { binOf, countsOf } from "../src/protocol";
 import { along, besideEachOther, estimate, interval } from "../src/trust-line";
 
 const place = { view: [48, 64], grid: [6, 8], first: [3.5, 3.5], stride: [8, 8] };
@@ -111,6 +113,36 @@ test("queries are filtered, sorted and found", () => {
   assert.deepEqual(queries.list("misses", "", "similarity"), [0, 2]);
   assert.deepEqual(queries.list("all", "a", "id"), [0, 1]);
   assert.deepEqual(queries.list("all", "", "margin"), [2, 0, 1]);
+  assert.deepEqual(queries.list("all", "", "protocol"), [0, 1, 2]);
+  const judgement = { name: "map", sort: { name: "average precision", highIsWorse: false }, values: [1, null, 0.4] };
+  queries.judge(judgement as any);
+  assert.deepEqual(queries.list("all", "", "protocol"), [2, 0, 1]); // without a value: last
+  assert.deepEqual(queries.list("short", "", "protocol"), [2]);
+  assert.deepEqual([queries.short, queries.value(2), queries.value(1)], [1, 0.4, null]);
+  queries.judge({ ...judgement, sort: { name: "rank", highIsWorse: true }, values: [7, 1, 30] } as any);
+  assert.deepEqual(queries.list("all", "", "protocol"), [2, 0, 1]);
+  assert.deepEqual(queries.list("short", "", "id"), [0, 2]);
+  queries.judge({ ...judgement, name: "" } as any);
+  assert.equal(queries.short, 0); // the gallery's own measure has no filter of its own
   assert.deepEqual(queries.search("x b"), [2]);
   assert.deepEqual(queries.search("1")[0], 1);
+});
+
+test("a value falls into its bin, the last upper edge into the last one", () => {
+  const edges = [0, 0.25, 0.5, 0.75, 1];
+  assert.deepEqual([0, 0.2, 0.25, 0.74, 0.75, 1].map((value) => binOf(edges, value)), [0, 0, 1, 2, 3, 3]);
+  assert.deepEqual([1, 2, 3, 4, 8].map((value) => binOf([1, 2, 4, 8], value)), [0, 1, 1, 2, 2]);
+});
+
+test("which queries the figures stand for, in words", () => {
+  assert.equal(countsOf({ valid: 12, dropped: 0, tied: null }, 12), "All 12 queries were evaluated.");
+  assert.equal(
+    countsOf({ valid: 10, dropped: 1, tied: 2 }, 11),
+    "10 of 11 queries were evaluated; 1 was dropped, with nothing to find or nothing to ask by. 2 are tied: a wrong image has exactly the score of a right one, so their order is chance.",
+  );
+});
+
+test("the gap of short codes has a sign, however small it is", () => {
+  assert.equal(codesSay(0.731, 0.735, 3), "the index\u2019s own codes say 0.731 (gap \u22120.004)");
+  assert.equal(codesSay(0.50002, 0.5, 3), "the index\u2019s own codes say 0.500 (gap +2e\u22125)");
 });
