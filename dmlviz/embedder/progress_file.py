@@ -1,5 +1,6 @@
 """How far the embedding of a set has come, on disk, so that it can go on after an interruption."""
 
+import errno
 import json
 import os
 import time
@@ -37,6 +38,7 @@ class Progress:
 
         Raises:
             ValueError: If the files are of another embedder or other images, or damaged.
+            OSError: If the disk has no room for all rows.
         """
         shape = (len(images), embedder.dim)
         if path is None:
@@ -54,6 +56,7 @@ class Progress:
             return cls._resumed(file, note, stamp, images.names)
         file.parent.mkdir(parents=True, exist_ok=True)
         rows = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        _hold_room(file)
         started = cls(rows, images.names, file, stamp)
         started.save()
         return started
@@ -119,6 +122,26 @@ class Progress:
         ids = np.array([i for i in range(len(self.rows)) if i not in bad], dtype=np.int64)
         rows = np.array(self.rows if not bad else self.rows[ids], dtype=np.float32)
         return EmbeddedSet(rows, ids, tuple(self.failed))
+
+
+def _hold_room(file: Path) -> None:
+    """Have the disk set the whole file aside: a mapped file that it has no room for ends the process when written to.
+
+    Raises:
+        OSError: The disk has no room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = file.stat().st_size
+    try:
+        with open(file, "r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return  # a file system that cannot set room aside
+        file.unlink(missing_ok=True)
+        words = f"{error.strerror}: {size / 2**20:.1f} MB are needed for the embeddings in {file}; make room for them"
+        raise OSError(error.errno, words) from error
 
 
 def _note_path(file: Path) -> Path:

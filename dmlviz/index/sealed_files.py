@@ -95,7 +95,7 @@ def add_footer(part: Path, said: dict[str, Any], magic: bytes) -> None:
 
 
 def footer_of(source: Path, magic: bytes) -> tuple[dict[str, Any] | None, int]:
-    """What stands behind a file's body, and how many bytes the body has; None where nothing does or it was changed."""
+    """What stands behind a file's body, and how many bytes the body has; None where nothing does or it changed."""
     size, tail_size = source.stat().st_size, 8 + len(magic)
     with open(source, "rb") as file:
         if size < tail_size:
