@@ -201,7 +201,7 @@ def _own_definition(gallery: "Gallery") -> str:
         rule = _LEFT_OUT[None]
     return (
         f"{rule} recall@k: queries with at least one image of their label among the first k. precision@1: queries "
-        "whose first image is of their label. R-precision: images of their label among the first R, divided by R, the "
-        "number of images of that label. mAP@R: (1/R) sum of the precisions at the hits among the first R. All are "
-        "means over the queries with R > 0, on the full ranking, ties by id, without interpolation."
+        "whose first image is of their label. R-precision: images of their label among the first R, divided by R, "
+        "the number of images of that label. mAP@R: (1/R) sum of the precisions at the hits among the first R. All "
+        "are means over the queries with R > 0, on the full ranking, ties by id, without interpolation."
     )
