@@ -239,8 +239,8 @@ class GalleryIndex:
         """
         state = self._stored
         rows = self._as_queries(queries)
-        named = np.asarray(ids)
-        chosen = np.atleast_2d(_slots(state, ids, "ids").reshape(named.shape))
+        named = state.ids.as_array(ids, "ids")
+        chosen = np.atleast_2d(_slots(state, named, "ids").reshape(named.shape))
         if chosen.ndim != 2 or len(chosen) != len(rows):
             raise ValueError(
                 f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
@@ -281,8 +281,8 @@ class GalleryIndex:
         """
         state = self._stored
         rows = self._as_queries(queries)
-        named = np.asarray(ids)
-        chosen = np.atleast_2d(_slots(state, ids, "ids").reshape(named.shape))
+        named = state.ids.as_array(ids, "ids")
+        chosen = np.atleast_2d(_slots(state, named, "ids").reshape(named.shape))
         if chosen.ndim != 2 or len(chosen) != len(rows):
             raise ValueError(
                 f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
@@ -372,12 +372,10 @@ class GalleryIndex:
             return state
         flat = flat_of(state.vectors[alive], state.metric)
         ids = Ids(state.ids.of_slot[alive])
-        if self.exact or not alive.any():
-            return _state(
-                flat, "flat" if self.exact else self._kind, ids, state.metric, self._parameters, self._seed
-            )
+        if self.exact:
+            return _state(flat, "flat", ids, state.metric, self._parameters, self._seed)
         engine = faiss.clone_index(state.engine)
-        engine.reset()
+        engine.reset()  # it stays trained, also where no row is left
         add_to(engine, state.vectors[alive])
         set_effort_like(engine, state.engine)
         return stored(flat, engine, ids, state.metric, None)
@@ -444,7 +442,7 @@ class GalleryIndex:
     def _as_exclude(self, state: Stored, exclude: Any, count: int) -> np.ndarray | None:
         if exclude is None:
             return None
-        left_out = np.atleast_1d(np.asarray(exclude))
+        left_out = np.atleast_1d(state.ids.as_array(exclude, "exclude"))
         if left_out.shape != (count,):
             raise ValueError(f"exclude must hold one id per query, shape ({count},), got {left_out.shape}")
         if state.ids.numbers and left_out.dtype.kind not in "iu" and left_out.size:
@@ -505,7 +503,7 @@ def _slots(state: Stored, ids: Any, what: str) -> np.ndarray:
         IndexError: an id is not in the index.
     """
     if state.ids.numbers:
-        array = np.asarray(ids)
+        array = state.ids.as_array(ids, what)
         if array.size == 0:
             return np.empty(0, dtype=np.int64)
         if array.dtype.kind not in "iu":

@@ -61,12 +61,33 @@ class Ids:
         Raises:
             KeyError: there is no such row.
         """
-        wanted = np.asarray(items) if not isinstance(items, np.ndarray) else items
+        wanted = self.as_array(items, "ids")
         if self._plain and wanted.dtype.kind in "iu":
             outside = (wanted < 0) | (wanted >= len(self.of_slot))
             if not outside.any():
                 return wanted.astype(np.int64)
-        return np.array([self.slot(item) for item in _listed(items)], dtype=np.int64)
+        return np.array([self.slot(item) for item in wanted.ravel().tolist()], dtype=np.int64)
+
+    def as_array(self, items: Any, what: str) -> np.ndarray:
+        """Ids as an array in the shape given. Where ids are names, a tuple in a list is one id, a list in it a row.
+
+        Raises:
+            ValueError: The rows are of different lengths.
+        """
+        if isinstance(items, np.ndarray):
+            return items
+        try:
+            if self.numbers or isinstance(items, str | bytes) or not isinstance(items, Iterable):
+                return np.asarray(items)
+            listed = list(items)
+            if listed and all(isinstance(row, list | np.ndarray) for row in listed):
+                return np.stack([self.as_array(row, what) for row in listed])
+        except ValueError as error:
+            raise ValueError(f"{what} must be rows of one length; got rows of different lengths") from error
+        made = np.empty(len(listed), dtype=object)
+        for place, item in enumerate(listed):  # one by one: NumPy would take tuples apart
+            made[place] = item
+        return made
 
     def named(self, slots: np.ndarray) -> np.ndarray:
         """The ids of rows, in the shape of `slots`."""
