@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dmlviz.index import KINDS, GalleryIndex, choose_kind
 
-FACTORIES = ("HNSW8", "IVF4,SQ8", "PCA8,IVF4,Flat", "PQ4", "IVF4,PQ4x4fs,RFlat")
+FACTORIES = ("HNSW8", "IVF4,SQ8", "PCA8,IVF4,Flat", "PQ4np", "IVF4,PQ4x4fs,RFlat")
 ALL = (*KINDS, *FACTORIES)
 PARAMETERS = {"ivf": {"lists": 6}, "ivf-pq": {"lists": 4, "bytes": 4}, "hnsw": {"neighbours": 8}}
 
