@@ -60,6 +60,8 @@ def index_folder(
         click.echo(json_of(_said(gallery, network, out)))
         return
     click.echo(f"{out}: {len(gallery)} images, {gallery.embedder.dim} dimensions, by {network.said}.")
+    if gallery.index.reason:
+        click.echo(f"Index: {gallery.index.kind}. {gallery.index.reason}.")
     for which, skipped in (("images", gallery.skipped), ("queries", gallery.skipped_queries)):
         if skipped:
             click.echo(f"{len(skipped)} {which} could not be read and were left out:", err=True)
@@ -91,11 +93,9 @@ def images_of(folder: Path, layout: str) -> "tuple[ImageSet, ImageSet | None, st
     return read[layout](folder), None, "self"
 
 
-def _built(model: Model, images: "ImageSet", out: Path, *, kind: str, **options: Any) -> "Gallery":
+def _built(model: Model, images: "ImageSet", out: Path, **options: Any) -> "Gallery":
     from dmlviz.retrieval import Gallery
 
-    if kind != "flat":
-        options["kind"] = kind
     return Gallery.build(images, model.embedder(), out, progress=sys.stderr.isatty(), **options)
 
 
@@ -108,6 +108,7 @@ def _said(gallery: "Gallery", model: Model, out: Path) -> dict[str, Any]:
         "dim": gallery.embedder.dim,
         "similarity": gallery.similarity,
         "kind": gallery.index.kind,
+        "reason": gallery.index.reason,
         "leave_out": gallery.leave_out,
         "model": {
             "network": model.network,

@@ -168,6 +168,21 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, one_ne
     assert one_network == [("mobilenet_v3_small", None, 0)] * 2
 
 
+@pytest.mark.usefixtures("one_network")
+@pytest.mark.parametrize(("asked", "found"), [("hnsw", "hnsw"), ("auto", "flat")])
+def test_a_kind_of_index_may_be_chosen(tmp_path, asked, found):
+    root, out = photos(tmp_path / "photos", "ab", 2), tmp_path / "g.gallery"
+    result = run("index", root, "--out", out, *QUICK, "--kind", asked, "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["kind"] == found
+    assert bool(said["reason"]) == (asked == "auto")
+    assert len(json.loads(run("search", out, "--query", 0, "--json").stdout)["ranking"]) == 3
+    result = run("index", root, "--out", tmp_path / "other", *QUICK, "--kind", "none")
+    assert result.exit_code == 1
+    assert "unknown kind of index 'none'" in result.output
+
+
 def test_images_that_cannot_be_read(tmp_path, one_network):
     root, out = photos(tmp_path / "photos", "ab", 2), tmp_path / "g.gallery"
     (root / "a" / "bad.png").write_bytes(b"\x89PNG rubbish")
