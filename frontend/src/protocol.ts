@@ -77,7 +77,7 @@ export class Protocol extends Sheet {
         kind,
         ...why,
         h("p", { class: "recall" }, h("b", { class: "number", "data-testid": "recall", "data-value": String(recall.value), text: recall.text })),
-        h("p", { class: "caution", text: `The share of the ${recall.k} nearest that the index finds, held against exact search; 95\u202f% interval ${interval(recall)}.` }),
+        h("p", { class: "caution", text: `The share of the ${recall.k} nearest that the index finds, held against exact search; ${sure(recall)}.` }),
       );
     }
     return box(kind, ...why, this.wish("recall", judging, live, {
@@ -182,6 +182,12 @@ function spread({ spread: { edges, counts: tall }, sort }: JudgementMeta, value:
     h("div", { class: "bars", role: "img", "aria-label": heard }, ...bars),
     h("div", { class: "ends-of", "aria-hidden": "true" }, h("span", { text: names[0] }), h("span", { text: `${sort.name}, by number of queries` }), h("span", { text: names[1] })),
   );
+}
+
+/** How sure a recall is; a sample without a miss has no interval. */
+export function sure(recall: NonNullable<IndexMeta["recall"]>): string {
+  if (recall.value === 1) return "none was missed, which so few queries cannot promise of the others";
+  return `95\u202f% interval ${interval(recall)}`;
 }
 
 const reasoned = (reason: string): string => `${reason[0].toUpperCase()}${reason.slice(1)}${reason.endsWith(".") ? "" : "."}`;

@@ -7,7 +7,7 @@ import { Smooth, cellOfPixel, cellsIn, columnOf, mixAt, mixedLength, rowOf } fro
 import { Queries } from "../src/queries";
 import { balance } from "../src/data";
 import { codesSay } from "../src/lines";
-import { binOf, countsOf } from "../src/protocol";
+import { binOf, countsOf, sure } from "../src/protocol";
 import { along, besideEachOther, estimate, interval } from "../src/trust-line";
 
 const place = { view: [48, 64], grid: [6, 8], first: [3.5, 3.5], stride: [8, 8] };
@@ -140,6 +140,12 @@ test("which queries the figures stand for, in words", () => {
     countsOf({ valid: 10, dropped: 1, tied: 2 }, 11),
     "10 of 11 queries were evaluated; 1 was dropped, with nothing to find or nothing to ask by. 2 are tied: a wrong image has exactly the score of a right one, so their order is chance.",
   );
+});
+
+test("a recall comes with its interval, unless nothing was missed", () => {
+  const recall = { value: 0.96, low: 0.94, high: 0.98, queries: 100, k: 10, text: "" };
+  assert.equal(sure(recall), "95\u202f% interval 0.94 to 0.98");
+  assert.match(sure({ ...recall, value: 1, low: 1, high: 1 }), /^none was missed/);
 });
 
 test("the gap of short codes has a sign, however small it is", () => {

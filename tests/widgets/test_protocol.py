@@ -1,4 +1,4 @@
-"""How good the ranking is: a protocol's figures, the values of queries, what the index may miss, and measuring that."""
+"""How good the ranking is: a protocol's figures, the values of queries, and what the index may miss."""
 
 import threading
 
