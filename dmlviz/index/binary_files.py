@@ -34,6 +34,7 @@ def write_codes(
         "shape": list(state.codes.shape),
         "bits": state.bits,
         "ids": written_ids(state.ids),
+        "following": state.ids.following,
         "removed": [] if state.ids.alive is None else np.flatnonzero(~state.ids.alive).tolist(),
     }
     with replacing(path, "an index") as part:
@@ -79,6 +80,7 @@ def _restored(body: np.ndarray, said: dict[str, Any]) -> tuple[StoredCodes, str,
         raise ValueError("the footer does not fit the codes")
     codes = body[: count * width].reshape(count, width)
     ids = Ids.of(said["ids"], count)
+    ids = Ids(ids.of_slot, following=int(said["following"]))
     if said["removed"]:
         ids = ids.without(np.asarray(said["removed"], dtype=np.int64))
     engine = None

@@ -365,7 +365,7 @@ class BinaryIndex:
             with search_threads(threads_for(len(codes))):
                 add_codes(engine, codes)
             set_binary_effort(engine, binary_effort(state.engine))
-        return stored_codes(codes, state.bits, Ids(ids.of_slot[alive]), engine)
+        return stored_codes(codes, state.bits, Ids(ids.of_slot[alive], following=ids.following), engine)
 
     # --- files --------------------------------------------------------------------------------------
 

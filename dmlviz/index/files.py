@@ -31,6 +31,7 @@ def write_state(
         "seed": seed,
         "effort": None if kind == "flat" else effort_of(state.engine),
         "ids": written_ids(state.ids),
+        "following": state.ids.following,
         "removed": [] if state.ids.alive is None else np.flatnonzero(~state.ids.alive).tolist(),
         "centre": None if state.centre is None else [float(value) for value in state.centre],
         "longest": state.longest,
@@ -85,6 +86,7 @@ def _restored(found: Any, said: dict[str, Any], mapped: bool) -> tuple[Stored, s
         flat, engine = found, None
     count = int(flat.ntotal)
     ids = Ids.of(None if said["ids"] is None else said["ids"], count)
+    ids = Ids(ids.of_slot, following=int(said["following"]))
     if said["removed"]:
         ids = ids.without(np.asarray(said["removed"], dtype=np.int64))
     centre = None if said["centre"] is None else np.asarray(said["centre"], dtype=np.float32)

@@ -371,7 +371,7 @@ class GalleryIndex:
         if alive is None or state.mapped or (~alive).sum() < _REBUILD_AT * len(alive):
             return state
         flat = flat_of(state.vectors[alive], state.metric)
-        ids = Ids(state.ids.of_slot[alive])
+        ids = Ids(state.ids.of_slot[alive], following=state.ids.following)
         if self.exact:
             return _state(flat, "flat", ids, state.metric, self._parameters, self._seed)
         engine = faiss.clone_index(state.engine)

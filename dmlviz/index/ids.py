@@ -12,12 +12,15 @@ class Ids:
     Args:
         of_slot: (S,) int64 or object, the id of each row in the order in which rows came.
         alive: (S,) bool, False for a row that was removed; None where none was.
+        following: The number that the next row gets where none is given; behind all there are by default. Numbers of
+            removed rows do not come again.
     """
 
-    def __init__(self, of_slot: np.ndarray, alive: np.ndarray | None = None) -> None:
+    def __init__(self, of_slot: np.ndarray, alive: np.ndarray | None = None, following: int = 0) -> None:
         self.of_slot = of_slot
         self.alive = alive
         self.numbers = of_slot.dtype != object
+        self.following = max(following, int(of_slot.max(initial=-1)) + 1) if self.numbers else 0
         self._plain = alive is None and self.numbers and bool((of_slot == np.arange(len(of_slot))).all())
         self._slots: dict[Hashable, int] | None = None
 
@@ -116,8 +119,7 @@ class Ids:
         if ids is None:
             if not self.numbers:
                 raise ValueError("the rows of this index have names: give ids=, one for each new row")
-            first = int(self.of_slot.max(initial=-1)) + 1
-            new: np.ndarray = np.arange(first, first + count, dtype=np.int64)
+            new: np.ndarray = np.arange(self.following, self.following + count, dtype=np.int64)
         else:
             new = _as_ids(ids, count)
         if len(self.of_slot) and len(new) and (new.dtype == object) == self.numbers:
@@ -130,7 +132,7 @@ class Ids:
             )
         alive = None if self.alive is None else np.concatenate([self.alive, np.ones(count, dtype=bool)])
         of_slot = np.concatenate([self.of_slot, new]) if len(self.of_slot) else new
-        made = Ids(of_slot, alive)
+        made = Ids(of_slot, alive, self.following)
         made._table()
         return made
 
@@ -138,7 +140,7 @@ class Ids:
         """The same without some rows."""
         alive = np.ones(len(self.of_slot), dtype=bool) if self.alive is None else self.alive.copy()
         alive[slots] = False
-        return Ids(self.of_slot, alive)
+        return Ids(self.of_slot, alive, self.following)
 
     def _table(self) -> dict[Hashable, int]:
         if self._slots is None:

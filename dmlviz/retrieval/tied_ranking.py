@@ -102,8 +102,8 @@ def average_precision_of_found(sizes: np.ndarray, hits: np.ndarray, upto: int, s
         if not 0 < ranks[query, cut] < sizes[query, cut]:  # no level is cut
             answers[:, query] = [part / f if f else 0.0 for part in parts]
             continue
-        level = (int(values[query, cut]) for values in (sizes, hits, before, ranks))
-        answers[:, query] = _at_cut(*level, f, parts, sums)
+        size, own, above, rank = (int(values[query, cut]) for values in (sizes, hits, before, ranks))
+        answers[:, query] = _at_cut(size, own, above, rank, f, parts, sums)
     return OverOrders(*answers)
 
 

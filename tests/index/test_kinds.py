@@ -253,3 +253,14 @@ def test_codes_say_something_else_than_the_rows():
     assert np.abs(index.rough_similarity(rows[:5], ids) - similarities).max() > 0.01
     flat = GalleryIndex.build(rows)
     np.testing.assert_array_equal(flat.rough_similarity(rows[:5], ids), flat.similarity(rows[:5], ids))
+
+
+@pytest.mark.parametrize("through_a_file", [False, True])
+def test_numbers_of_removed_rows_do_not_come_again(tmp_path, through_a_file):
+    index = GalleryIndex.build(rows_of(0, 10, 4))
+    index.remove([7, 8, 9])  # more than a fifth: the rows are put together anew
+    if through_a_file:
+        index.save(tmp_path / "i")
+        index = GalleryIndex.open(tmp_path / "i")
+    index.add(rows_of(1, 2, 4))
+    assert index.ids.tolist() == [0, 1, 2, 3, 4, 5, 6, 10, 11]
