@@ -26,7 +26,7 @@ def rows_of_frame(
             f"first in row {missing[0]}; leave them out with frame.dropna(subset=[{image!r}])"
         )
     paths, names = _paths_and_names([str(value) for value in frame[image]], root)
-    if not any(path.exists() for path in paths[:_LOOKED_FOR]):
+    if not any(_is_there(path) for path in paths[:_LOOKED_FOR]):
         raise FileNotFoundError(
             f"none of the paths in the column {image!r} exists, from {str(paths[0])!r} on; "
             "give the folder that they start from as root=..."
@@ -98,3 +98,11 @@ def _lies_in(path: Path, inside: Path) -> bool:
         return path.resolve().is_relative_to(inside)
     except (OSError, ValueError):  # not a usable path; reading will say so
         return True
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file lies there; none does under a name that the file system refuses, a too long one for instance."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -119,7 +119,7 @@ def test_costly_methods_are_asked_about_fewer_pairs(monkeypatch):
     assert set(evaluating.DEAR_EVALUATORS) <= set(EVALUATORS)
     assert asked[0]["at_most"] == evaluating.DEAR_METHODS | evaluating.DEAR_EVALUATORS
     assert asked[0]["budget"] is None
-    assert asked[1]["at_most"] == {"rise": 40, "insertion": 60}
+    assert asked[1]["at_most"] == {"rise": 24, "insertion": 40}
     assert asked[1]["method_options"] == {"rise": {"masks": 100}}
     assert asked[1]["budget"] == 9.0
 

@@ -420,3 +420,9 @@ def test_photographs_from_a_folder_and_from_a_frame_are_the_same(gallery, folder
     for i in range(0, len(images), 29):
         assert images[i].dtype == np.uint8
         np.testing.assert_array_equal(images[i], framed[framed.names.index(images.names[i])])
+
+
+def test_a_name_that_no_file_can_have_is_a_missing_file(tmp_path):
+    frame = pd.DataFrame({"path": ["a" * 300 + ".png"], "label": ["b"]})
+    with pytest.raises(FileNotFoundError):
+        ImageSet.from_frame(frame, root=tmp_path)
