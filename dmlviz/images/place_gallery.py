@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
+from dmlviz.images.drawn_set import check_whole
 from dmlviz.images.place_layout import FAMILY, SPLITS, Split, place_families, place_scenes
 from dmlviz.images.place_scene import (
     AERIAL_SIZE,
@@ -268,13 +269,13 @@ def places(
         >>> len(town.differs(0, 1)), len(town.differs(1, 2))
         (1, 2)
     """
-    _check_whole("places", places, 1, MOST_PLACES)
-    _check_whole("seed", seed, 0, 2**63 - 1)
+    check_whole("places", "places", places, 1, MOST_PLACES)
+    check_whole("places", "seed", seed, 0, 2**63 - 1)
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}: choose 'train' or 'test'.")
     if heading not in HEADINGS:
         raise ValueError(f"Unknown heading {heading!r}: choose 'known' or 'unknown'.")
-    _check_whole("siblings", siblings, 0, FAMILY - 1)
+    check_whole("places", "siblings", siblings, 0, FAMILY - 1)
     members = 1 + int(siblings)
     drawn = place_families(-(-int(places) // members), split, int(seed))
     scenes = place_scenes(tuple(family[:members] for family in drawn), split, int(seed), heading == "known")
@@ -284,10 +285,3 @@ def places(
 def _change(base: PlaceScene, sibling: PlaceScene, number: int) -> str:
     old, new = base.objects[number - 1], sibling.objects[number - 1]
     return f"{old.name} elsewhere" if old.name == new.name else f"{new.name} for {old.name}"
-
-
-def _check_whole(name: str, value: Any, least: int, most: int) -> None:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"places() needs a whole number for {name}; got {value!r}.")
-    if not least <= value <= most:
-        raise ValueError(f"places() needs {name} from {least} to {most}; got {value}.")

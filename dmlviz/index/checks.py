@@ -91,24 +91,3 @@ def as_count(k: Any) -> int:
     if count < 1:
         raise ValueError(f"k must be at least 1, got {count}")
     return count
-
-
-def as_ids(ids: Any, what: str, rows: int, lowest: int = 0) -> np.ndarray:
-    """Check ids against the number of rows.
-
-    Returns:
-        int64 array of the shape given.
-
-    Raises:
-        TypeError: the ids are not whole numbers.
-        IndexError: an id is not between `lowest` and `rows` - 1.
-    """
-    array = np.asarray(ids)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be whole numbers, got dtype {array.dtype}")
-    wrong = (array < lowest) | (array >= rows)
-    if wrong.any():
-        raise IndexError(f"{what} must lie between {lowest} and {rows - 1}, got {array[wrong].flat[0]}")
-    return array.astype(np.int64, copy=False)
