@@ -32,7 +32,7 @@ class Cut:
         geometry: Where the cells lie on the view; None: not known.
         trunk: The embedder's trunk in the dtype that is computed in.
         head: The same of its head.
-        before: From the network's input (1, 3, H, W) to the activations.
+        before: From the network's input (1, C, H, W) to the activations.
         after: From the activations to the embedding (D,).
     """
 
@@ -65,7 +65,7 @@ class Cut:
 
     def blank(self, embedder: Embedder) -> Tensor:
         """The activations of an input of zeros."""
-        return self._at(torch.zeros(1, 3, *embedder.input_size))
+        return self._at(embedder.zero_input())
 
     def _at(self, inputs: Tensor) -> Tensor:
         return self.before(inputs.to(*placement(self.trunk))).reshape(self.shape).detach()
@@ -118,7 +118,7 @@ def cut_of(embedder: Embedder, layer: str | None = None, dtype: str = "float32")
             )
     with torch.no_grad(), evaluating(trunk), evaluating(head):
         if layer is None or (own and layer == own):
-            shape = tuple(trunk(torch.zeros(1, 3, *embedder.input_size).to(device, precision)).shape[1:])
+            shape = tuple(trunk(embedder.zero_input().to(device, precision)).shape[1:])
             return Cut(
                 own,
                 shape,
@@ -130,7 +130,7 @@ def cut_of(embedder: Embedder, layer: str | None = None, dtype: str = "float32")
                 lambda inputs: trunk(inputs)[0],
                 last,
             )
-        tape = record(trunk, torch.zeros(1, 3, *embedder.input_size).to(device, precision))
+        tape = record(trunk, embedder.zero_input().to(device, precision))
         places = _places(tape, embedder.map_size)
         if layer not in places:
             known = [*places, *(head.layers if isinstance(head, TokensHead) else ())]

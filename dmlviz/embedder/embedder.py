@@ -305,6 +305,11 @@ class Embedder:
             maps = [self._feature_maps(b.to(device, dtype)) for b in self._batches(images, batch_size)]
         return torch.cat(maps)
 
+    def zero_input(self) -> Tensor:
+        """An input of zeros, (1, C, H, W) float32, with as many channels as the preprocessing gives."""
+        black = np.zeros((*self.input_size, 3), dtype=np.uint8)
+        return torch.zeros_like(self._to_input([black]))
+
     # ---- what it is ------------------------------------------------------------------------------------------
 
     @property

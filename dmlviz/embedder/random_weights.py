@@ -154,7 +154,7 @@ def _layers(embedder: Embedder, trunk: nn.Module, head: nn.Module) -> dict[str, 
     last: dict[str, int] = {}
     device, dtype = embedder.device, next((t.dtype for t in trunk.parameters()), torch.float32)
     with torch.no_grad():
-        tape = record(trunk, torch.zeros(1, 3, *embedder.input_size, device=device, dtype=dtype))
+        tape = record(trunk, embedder.zero_input().to(device, dtype))
     for step in tape.steps:
         for value in tree_leaves((step.args, step.kwargs)):
             if id(value) in owner:

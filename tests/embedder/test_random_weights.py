@@ -208,3 +208,14 @@ def test_another_number_of_layers_is_refused(layers):
 def test_what_is_no_embedder_is_refused():
     with pytest.raises(TypeError, match=r"expected a dmlviz.Embedder, got Conv2d"):
         randomised(nn.Conv2d(3, 4, 1))
+
+
+def test_a_network_of_one_channel_is_drawn_anew():
+    grey = Preprocess.stretch((32, 32), channels="L")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 6, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    embedder = Embedder.from_module(model, grey)
+    assert embedder.zero_input().shape == (1, 1, 32, 32)
+    assert parametrised_layers(embedder) == ["0"]
+    assert np.abs(randomised(embedder).embed(IMAGE) - embedder.embed(IMAGE)).max() > 1e-3
