@@ -19,8 +19,8 @@ import dmlviz as dv
 from benchmarks.evidence import cell, table
 from dmlviz.embedder import XCos, birds_embedder, read_xcos, xcos_of
 from dmlviz.embedder.xcos import grid_cosines
-from dmlviz.faithfulness import Rate
-from dmlviz.faithfulness.part_masks import cell_pixels, dilated
+from dmlviz.faithfulness import Estimate
+from dmlviz.faithfulness.map_pixels import cell_pixels, dilated
 from dmlviz.images.bird_scene import REGIONS
 from dmlviz.learning import train_xcos
 
@@ -76,9 +76,9 @@ def measure(birds: dv.ImageSet, heads: dict[str, XCos]) -> dict:
     cosines = np.stack([ranking.similarities for ranking in rankings]).astype(np.float64)
     first, second = np.repeat(np.arange(len(birds)), TOP), ids.reshape(-1)
 
-    def hits(scores: np.ndarray, name: str) -> Rate:
+    def hits(scores: np.ndarray, name: str) -> Estimate:
         best = ids[np.arange(len(ids)), scores.reshape(ids.shape).argmax(1)]
-        return Rate(name, species[best] == species, species)
+        return Estimate(name, species[best] == species, species)
 
     found: dict = {"recall": {"cosine, as ranked": hits(cosines, "cosine")}, "agreement": [], "order": []}
     random = np.random.default_rng(0)
@@ -200,7 +200,7 @@ def aligned(
         pairs = compared(head, features, np.arange(len(birds)), partner)
         kinds.append((name, pairs.score(pairs.weights), (e * e[partner]).sum(1)))
     return {
-        "swapped": {name: Rate(name, np.array(hit), species[seen]) for name, hit in rates.items()},
+        "swapped": {name: Estimate(name, np.array(hit), species[seen]) for name, hit in rates.items()},
         "kinds": [
             (name, *(f"{scores.mean():+.3f} ± {scores.std():.3f}" for scores in (ours, theirs)))
             for name, ours, theirs in kinds
