@@ -31,8 +31,9 @@ def main() -> None:
         "pairs, search, rankings, sets, tools, waits, methods, evaluators, maps",
     )
     asked = parser.parse_args()
-    if asked.write and asked.only:
-        parser.error("--write writes the whole table; leave out --only")
+    alone = ("waits", "methods", "evaluators", "maps")
+    if asked.write and asked.only and asked.only not in alone:
+        parser.error(f"--write writes the whole table, or one of {', '.join(alone)}; leave out --only")
     if os.environ.get("DMLVIZ_BENCHMARK") != "1":
         threads = dict.fromkeys(_THREADS, str(asked.threads))
         environment = {**os.environ, **threads, "DMLVIZ_BENCHMARK": "1"}

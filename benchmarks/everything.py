@@ -4,7 +4,7 @@ from benchmarks.embedding import sets
 from benchmarks.explaining import pair_tensors, rankings
 from benchmarks.faithfulness_cost import evaluator_costs
 from benchmarks.methods import costs
-from benchmarks.report import Results, machine, table, write
+from benchmarks.report import Results, machine, table, write, written
 from benchmarks.searching import searches
 from benchmarks.tools import likenesses, missing, speeds
 from benchmarks.waiting import waits
@@ -20,7 +20,7 @@ def measure(*, quick: bool, into_readme: bool, only: str) -> None:
         "tools": lambda: speeds(quick),
     }
     where = machine()
-    found = Results()
+    found = written() if only and into_readme else Results()
     for name, part in parts.items():
         if only not in name:
             continue
@@ -28,16 +28,19 @@ def measure(*, quick: bool, into_readme: bool, only: str) -> None:
             print(f"{one.ratio:10.4f}  {one.what}  /  {one.baseline}", flush=True)
             found.duels.append(one)
     if only in "waits":
-        found.waits += waits(quick)
+        found.waits = waits(quick)
     if only in "methods":
+        found.costs = []
         for cost in costs(quick):
             print(f"{cost.passes:10.1f}  {cost.method}, {cost.network}", flush=True)
             found.costs.append(cost)
     if only in "evaluators":
+        found.evaluators = []
         for one in evaluator_costs(quick):
             print(f"{one.passes:10.1f}  {one.evaluator}", flush=True)
             found.evaluators.append(one)
     if only in "maps":
+        found.likenesses = []
         for one in likenesses(quick):
             print(f"{one.correlation:10.2f}  {one.ours}  /  {one.other}, {one.network}", flush=True)
             found.likenesses.append(one)

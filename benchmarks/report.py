@@ -147,6 +147,19 @@ def write(text: str, found: Results, where: dict[str, str]) -> None:
     _README.with_name("results.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
+def written() -> Results:
+    """What results.json holds, to be written again with one part measured anew."""
+    numbers = json.loads(_README.with_name("results.json").read_text(encoding="utf-8"))
+    return Results(
+        [Duel(**one) for one in numbers["ratios"]],
+        [Wait(**one) for one in numbers["waits"]],
+        [Cost(**one) for one in numbers["methods"]],
+        [EvaluatorCost(**one) for one in numbers.get("evaluators", [])],
+        [Likeness(**one) for one in numbers["maps"]],
+        numbers["absent"],
+    )
+
+
 def _short(milliseconds: float) -> str:
     return f"{milliseconds:.3g}" if milliseconds < 1000 else f"{milliseconds:.0f}"
 
