@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dmlviz.index.asked_ids import allowed_of, barred_of, slots_of
 from dmlviz.index.asking import Question
 from dmlviz.index.asking_codes import ask_every_code, ask_some_codes, codes_within
 from dmlviz.index.binary_files import read_codes, write_codes
@@ -188,8 +189,8 @@ class BinaryIndex:
         state = self._stored
         rows = _queries(state, codes, packed)
         wanted = as_count(k)
-        barred = _barred(state, exclude, len(rows))
-        allowed = _allowed(state, among)
+        barred = barred_of(state.ids, exclude, len(rows))
+        allowed = allowed_of(state.ids, among)
         possible = len(state.codes) if allowed is None else int(allowed.sum())
         if barred is not None and allowed is not None:
             barred = np.where((barred >= 0) & allowed[barred], barred, -1)
@@ -229,7 +230,7 @@ class BinaryIndex:
             raise ValueError(f"radius must be 0 or more bits, got {radius}")
         state = self._stored
         rows = _queries(state, codes, packed)
-        allowed = _allowed(state, among)
+        allowed = allowed_of(state.ids, among)
         with search_threads(threads_for(len(rows))):
             answers = codes_within(state, rows, min(int(radius), state.bits), allowed)
         return [(state.ids.named(found), distances) for found, distances in answers]
@@ -253,7 +254,7 @@ class BinaryIndex:
         state = self._stored
         rows = _queries(state, codes, packed)
         named = np.asarray(ids, dtype=None if state.ids.numbers else object)
-        chosen = np.atleast_2d(_slots(state, named, "ids").reshape(named.shape))
+        chosen = np.atleast_2d(slots_of(state.ids, named, "ids").reshape(named.shape))
         if chosen.ndim != 2 or len(chosen) != len(rows):
             raise ValueError(
                 f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
@@ -321,7 +322,7 @@ class BinaryIndex:
         """
         with self._changing:
             state = self._stored
-            self._stored = self._tidied(state, state.ids.without(_slots(state, ids, "ids")))
+            self._stored = self._tidied(state, state.ids.without(slots_of(state.ids, ids, "ids")))
 
     def update(self, ids: Iterable[Hashable], codes: Any, *, packed: bool = False) -> None:
         """Put other codes in the place of some.
@@ -341,7 +342,7 @@ class BinaryIndex:
             raise ValueError(f"expected one code per id: {len(listed)} ids, got {len(rows)} codes")
         with self._changing:
             state = self._stored
-            without = state.ids.without(_slots(state, listed, "ids"))
+            without = state.ids.without(slots_of(state.ids, listed, "ids"))
             grown = self._with_codes(state, rows, without.with_rows(listed, len(rows)))
             self._stored = self._tidied(grown, grown.ids)
 
@@ -403,54 +404,6 @@ def _queries(state: StoredCodes, codes: Any, packed: bool) -> np.ndarray:
         rows[None] if rows.ndim == 1 else rows, packed=packed, bits=state.bits, what="query codes"
     )
     return packed_rows
-
-
-def _slots(state: StoredCodes, ids: Any, what: str) -> np.ndarray:
-    """(n,) int64, rows of ids.
-
-    Raises:
-        TypeError: Ids that are no whole numbers, where the index has numbers.
-        IndexError: An id is not in the index.
-    """
-    if state.ids.numbers:
-        array = np.asarray(ids)
-        if array.size and array.dtype.kind not in "iu":
-            raise TypeError(f"{what} must be whole numbers, got dtype {array.dtype}")
-        ids = array.astype(np.int64).ravel()
-    try:
-        return state.ids.slots(ids)
-    except KeyError as error:
-        raise IndexError(f"{what}: {error.args[0]}") from None
-
-
-def _barred(state: StoredCodes, exclude: Any, count: int) -> np.ndarray | None:
-    """(Q,) int64, the row that each query must not find, -1 for none."""
-    if exclude is None:
-        return None
-    if state.ids.numbers:
-        left_out = np.atleast_1d(np.asarray(exclude))
-        if left_out.size and left_out.dtype.kind not in "iu":
-            raise TypeError(f"exclude must be whole numbers, got dtype {left_out.dtype}")
-        some = left_out != -1
-    else:
-        listed = [exclude] if isinstance(exclude, str) else list(exclude)
-        left_out = np.empty(len(listed), dtype=object)
-        for place, item in enumerate(listed):  # one by one: NumPy would take tuples apart
-            left_out[place] = item
-        some = np.array([item is not None for item in listed], dtype=bool)
-    if left_out.shape != (count,):
-        raise ValueError(f"exclude must hold one id per query, shape ({count},), got {left_out.shape}")
-    found = np.full(count, -1, dtype=np.int64)
-    found[some] = _slots(state, left_out[some], "exclude")
-    return found
-
-
-def _allowed(state: StoredCodes, among: Any) -> np.ndarray | None:
-    if among is None:
-        return state.ids.alive
-    allowed = np.zeros(len(state.codes), dtype=bool)
-    allowed[_slots(state, among, "among")] = True
-    return allowed
 
 
 def _rebuilt(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dmlviz.index.asked_ids import allowed_of, barred_of, slots_of
 from dmlviz.index.asking import Question, ask_every_row, ask_some_rows
 from dmlviz.index.checks import as_count, as_float32, as_rows
 from dmlviz.index.engine import faiss
@@ -206,8 +207,8 @@ class GalleryIndex:
         state = self._stored
         rows = self._as_queries(queries)
         wanted = as_count(k)
-        barred = self._as_exclude(state, exclude, len(rows))
-        allowed = self._as_allowed(state, among)
+        barred = barred_of(state.ids, exclude, len(rows))
+        allowed = allowed_of(state.ids, among)
         possible = len(state.vectors) if allowed is None else int(allowed.sum())
         if barred is not None and allowed is not None:
             barred = np.where((barred >= 0) & allowed[barred], barred, -1)
@@ -240,7 +241,7 @@ class GalleryIndex:
         state = self._stored
         rows = self._as_queries(queries)
         named = state.ids.as_array(ids, "ids")
-        chosen = np.atleast_2d(_slots(state, named, "ids").reshape(named.shape))
+        chosen = np.atleast_2d(slots_of(state.ids, named, "ids").reshape(named.shape))
         if chosen.ndim != 2 or len(chosen) != len(rows):
             raise ValueError(
                 f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
@@ -282,7 +283,7 @@ class GalleryIndex:
         state = self._stored
         rows = self._as_queries(queries)
         named = state.ids.as_array(ids, "ids")
-        chosen = np.atleast_2d(_slots(state, named, "ids").reshape(named.shape))
+        chosen = np.atleast_2d(slots_of(state.ids, named, "ids").reshape(named.shape))
         if chosen.ndim != 2 or len(chosen) != len(rows):
             raise ValueError(
                 f"ids must have the shape ({len(rows)}, k) to fit the queries, got {named.shape}"
@@ -329,7 +330,7 @@ class GalleryIndex:
         """
         with self._changing:
             state = self._stored
-            slots = _slots(state, ids, "ids")
+            slots = slots_of(state.ids, ids, "ids")
             self._stored = self._tidied(_renamed(state, state.ids.without(slots)))
 
     def update(self, ids: Iterable[Hashable], embeddings: Any) -> None:
@@ -349,7 +350,7 @@ class GalleryIndex:
             raise ValueError(f"expected one row per id: {len(listed)} ids, got {len(rows)} rows")
         with self._changing:
             state = self._stored
-            without = state.ids.without(_slots(state, listed, "ids"))
+            without = state.ids.without(slots_of(state.ids, listed, "ids"))
             self._stored = self._tidied(self._with_rows(state, rows, without.with_rows(listed, len(rows))))
 
     def _with_rows(self, state: Stored, rows: np.ndarray, ids: Ids) -> Stored:
@@ -439,31 +440,6 @@ class GalleryIndex:
             )
         return as_float32(rows, "embeddings")
 
-    def _as_exclude(self, state: Stored, exclude: Any, count: int) -> np.ndarray | None:
-        if exclude is None:
-            return None
-        left_out = np.atleast_1d(state.ids.as_array(exclude, "exclude"))
-        if left_out.shape != (count,):
-            raise ValueError(f"exclude must hold one id per query, shape ({count},), got {left_out.shape}")
-        if state.ids.numbers and left_out.dtype.kind not in "iu" and left_out.size:
-            raise TypeError(f"exclude must be whole numbers, got dtype {left_out.dtype}")
-        if state.ids.plain and left_out.size and ((left_out < -1) | (left_out >= len(state.vectors))).any():
-            wrong = left_out[(left_out < -1) | (left_out >= len(state.vectors))][0]
-            raise IndexError(f"exclude must lie between -1 and {len(state.vectors) - 1}, got {wrong}")
-        none = (
-            left_out == -1 if state.ids.numbers else np.array([item is None for item in left_out], dtype=bool)
-        )
-        found = np.full(count, -1, dtype=np.int64)
-        found[~none] = _slots(state, left_out[~none], "exclude")
-        return found
-
-    def _as_allowed(self, state: Stored, among: Any) -> np.ndarray | None:
-        if among is None:
-            return state.ids.alive
-        allowed = np.zeros(len(state.vectors), dtype=bool)
-        allowed[_slots(state, among, "among")] = True
-        return allowed
-
     def _bound(self, state: Stored, rows: np.ndarray) -> np.ndarray:
         exact = EXACT[state.metric]
         query_lengths = lengths(rows if state.centre is None else rows - state.centre)
@@ -493,32 +469,6 @@ def _state(flat: Any, kind: str, ids: Ids, metric: str, parameters: dict[str, An
 
 def _renamed(state: Stored, ids: Ids) -> Stored:
     return replace(state, ids=ids)
-
-
-def _slots(state: Stored, ids: Any, what: str) -> np.ndarray:
-    """Rows of ids, (n,).
-
-    Raises:
-        TypeError: ids that are no whole numbers, where the index has numbers.
-        IndexError: an id is not in the index.
-    """
-    if state.ids.numbers:
-        array = state.ids.as_array(ids, what)
-        if array.size == 0:
-            return np.empty(0, dtype=np.int64)
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"{what} must be whole numbers, got dtype {array.dtype}")
-        if state.ids.plain:
-            wrong = (array < 0) | (array >= len(state.vectors))
-            if wrong.any():
-                raise IndexError(
-                    f"{what} must lie between 0 and {len(state.vectors) - 1}, got {array[wrong].flat[0]}"
-                )
-            return array.astype(np.int64).ravel()
-    try:
-        return state.ids.slots(ids)
-    except KeyError as error:
-        raise IndexError(f"{what}: {error.args[0]}") from None
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, int]:
