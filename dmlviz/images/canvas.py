@@ -62,10 +62,14 @@ class Canvas:
 
     def ink(self, colour: Colour, region: int) -> tuple[int, int, int, int]:
         """Return what to write into the four channels for a colour under this canvas's light."""
-        red, green, blue = (
-            min(255, max(0, round(value * light))) for value, light in zip(colour, self.light, strict=True)
+        red, green, blue = colour
+        lit_red, lit_green, lit_blue = self.light  # written out: a picture takes some forty inks
+        return (
+            min(255, max(0, round(red * lit_red))),
+            min(255, max(0, round(green * lit_green))),
+            min(255, max(0, round(blue * lit_blue))),
+            region,
         )
-        return red, green, blue, region
 
     def polygon(self, points: np.ndarray, colour: Colour, region: int) -> None:
         """Paint one polygon given as complex corners x + iy in units; pixel centres are whole numbers."""
@@ -111,20 +115,21 @@ def with_grain(colours: np.ndarray, words: np.ndarray, amplitude: float) -> np.n
     noise = words.view(np.int8)[: colours.size].reshape(colours.shape)
     # A byte is uniform over [-128, 128): times amplitude / 64, it has about the amplitude's standard deviation.
     grain = (noise.astype(np.int16) * np.int16(round(amplitude * 4.0))) >> 9
-    return np.asarray(np.clip(colours + grain, 0, 255).astype(np.uint8))
+    grain += colours
+    np.minimum(np.maximum(grain, 0, out=grain), 255, out=grain)
+    return grain.astype(np.uint8)
 
 
 def tone(colour: Colour, name: str) -> Colour:
     """Return a shade of a colour: "ink" (darkest), "shade", "base" or "light"."""
     factor, white = _TONES[name]
-    red, green, blue = (value * factor + (255.0 - value * factor) * white for value in colour)
-    return red, green, blue
+    red, green, blue = colour[0] * factor, colour[1] * factor, colour[2] * factor
+    return red + (255.0 - red) * white, green + (255.0 - green) * white, blue + (255.0 - blue) * white
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Return the colour that lies ``share`` of the way from ``a`` to ``b``."""
-    red, green, blue = (x + (y - x) * share for x, y in zip(a, b, strict=True))
-    return red, green, blue
+    return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share
 
 
 def hsv(hue: float, colourfulness: float, value: float) -> Colour:

@@ -1,14 +1,15 @@
 """The recipe of the shipped embedders: ``python -m dmlviz.learning.train_birds --pooling avg --out DIR``.
 
 One command, one seed, one network. Ctrl-C keeps what is done; the same command goes on from there. About 15 minutes
-on two quiet cores: one process draws, one trains. Leave OMP_WAIT_POLICY unset: "passive" made a step ten times
-slower.
+on two quiet cores: the network computes on both, and two processes draw whenever it leaves one free. Leave
+OMP_WAIT_POLICY unset: "passive" made a step ten times slower.
 """
 
 from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -200,6 +201,12 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def _give_way(_worker: int) -> None:
+    """Let the network's threads go first: it computes on all cores, and drawing fills the pauses."""
+    if hasattr(os, "nice"):
+        os.nice(19)
+
+
 class _Run:
     """A training run: network, optimiser, the losses so far, and the file that keeps them."""
 
@@ -239,6 +246,7 @@ class _Run:
             prefetch_factor=4,
             multiprocessing_context=start,
             collate_fn=_as_it_is,
+            worker_init_fn=_give_way,
         )
 
     def advance(self, batch: Drawn) -> float:
@@ -293,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     offer_out(parser)
     offer_recipe(parser, BirdRecipe, *OFFERED)
     offer_threads(parser)
-    offer_workers(parser, usual=1)
+    offer_workers(parser, usual=2)
 
     def train(out: str, workers: int, **options: Any) -> Path | None:
         return train_birds_embedder(BirdRecipe(**options), out, workers=workers)
