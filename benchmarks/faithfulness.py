@@ -41,6 +41,7 @@ REAL = {  # folder: (network, pictures, what it is)
         "CUB-200 birds, ten species; a MobileNetV2 of iNaturalist birds",
     ),
     "faces_lfw10": ("mobilefacenet_ms1m", "images_112x112", "LFW faces, ten people; a MobileFaceNet of MS1M"),
+    "chars_omniglot": ("omniglot_conv4", "", "Omniglot characters of unseen alphabets; four convolutions"),
 }
 QUICK_METHODS = ("decomposition", "grad-cam", "dist-cam")
 QUICK_EVALUATORS = EVALUATORS[:10]  # the headline tests, and those that cost little
@@ -83,8 +84,12 @@ def real_gallery(folder: Path, name: str, *, few: bool = False) -> dv.Gallery:
     net = nets.load(network)
     import pandas as pd
 
-    frame = pd.read_csv(folder / name / "labels.csv")
-    images = dv.ImageSet.from_frame(frame, image="file", label="label", root=folder / name / pictures)
+    if name == "chars_omniglot":
+        ink = np.load(folder / name / "gallery.npz")  # white paper is 0 there
+        images = dv.ImageSet.from_arrays(list(255 - ink["images"]), ink["label"], ink["name"])
+    else:
+        frame = pd.read_csv(folder / name / "labels.csv")
+        images = dv.ImageSet.from_frame(frame, image="file", label="label", root=folder / name / pictures)
     if few:
         labels = np.asarray(images.labels)
         images = images.subset(
