@@ -82,10 +82,10 @@ _as_json = click.option(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random weights.")
 @click.option(
     "--similarity",
-    type=click.Choice(["cosine", "dot"]),
+    type=click.Choice(["cosine", "dot", "l2"]),
     default="cosine",
     show_default=True,
-    help="Higher is nearer.",
+    help="Higher is nearer; l2 is minus the squared distance.",
 )
 @click.option(
     "--kind",

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from dmlviz.index.metrics import Metric
+
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder
 
-Similarity = Literal["cosine", "dot"]
+Similarity = Literal["cosine", "dot", "l2"]
 SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 _NAMED = 3
@@ -38,6 +40,11 @@ def check_similarity(similarity: Any) -> None:
         raise ValueError(
             f"similarity must be one of {', '.join(map(repr, SIMILARITIES))}; got {similarity!r}"
         )
+
+
+def metric_of(similarity: str) -> Metric:
+    """How an index compares the rows of a gallery: "l2" for squared distances, "ip" for everything else."""
+    return "l2" if similarity == "l2" else "ip"
 
 
 def check_dimensions(embedder: "Embedder", query_embedder: "Embedder") -> None:

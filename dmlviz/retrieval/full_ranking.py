@@ -1,14 +1,20 @@
 """The full ranking of every query, read in blocks and never held whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from dmlviz.index.exact import pair_distances
+from dmlviz.index.metrics import Metric
 from dmlviz.retrieval.metrics import PerQuery, average_precision_at_r, r_precision
 
 _CELLS = 2**22  # similarities held at once
 _NUMBERS = 2**22  # float64 numbers of the rows compared with at once
+_CANCELLED = (
+    1e-3  # of the squared lengths: a squared distance below that has lost more than three of sixteen digits
+)
 
 
 def per_query(
@@ -17,6 +23,7 @@ def per_query(
     of_query: np.ndarray,
     of_row: np.ndarray,
     left_out: list[np.ndarray],
+    metric: Metric = "ip",
 ) -> PerQuery:
     """Ask with every query for all rows, exactly, and keep what the metrics and the failures need.
 
@@ -29,6 +36,7 @@ def per_query(
         of_query: (m,) int64, class of each query, numbered from 0.
         of_row: (n,) int64, class of each row, in the same numbers.
         left_out: for each query, the rows that it must not find, each once.
+        metric: how they are compared, "ip" or "l2".
 
     Returns:
         `PerQuery` with m entries; `right` and `wrong` are row numbers.
@@ -50,7 +58,7 @@ def per_query(
     findable = np.array([n - len(rows) for rows in left_out], dtype=np.int64)
     # Queries are taken in the order of their class sizes, so that those of one block need a like depth.
     order = np.argsort(relevant, kind="stable")
-    for block, scores in scored_blocks(asking, vectors, left_out, order):
+    for block, scores in scored_blocks(asking, vectors, left_out, order, metric):
         _read_block(scores, of_query[block], of_row, members, block, findable[block], found)
     return found
 
@@ -62,7 +70,7 @@ class RowsAt(Protocol):
 
 
 def scored_blocks(
-    asking: np.ndarray, vectors: np.ndarray, left_out: RowsAt, order: np.ndarray
+    asking: np.ndarray, vectors: np.ndarray, left_out: RowsAt, order: np.ndarray, metric: Metric = "ip"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The similarities of all rows to a few queries at a time.
 
@@ -71,14 +79,18 @@ def scored_blocks(
         vectors: (n, D) float32.
         left_out: for each query, the rows that it must not find.
         order: (m,) int64, the queries in the order in which to take them.
+        metric: "ip" or "l2".
 
     Yields:
         Queries (B,) int64, ascending, and their similarities (B, n) float32; -inf for a row that is left out.
     """
     step = max(1, min(256, _CELLS // max(len(vectors), 1)))
+    compared: Callable[[np.ndarray, np.ndarray], np.ndarray] = (
+        _similarities if metric == "ip" else Distances.from_middle_of(vectors)
+    )
     for start in range(0, len(order), step):
         block = np.sort(order[start : start + step])
-        scores = _similarities(asking[block], vectors)
+        scores = compared(asking[block], vectors)
         for line, query in enumerate(block.tolist()):
             scores[line, left_out[query]] = -np.inf
         yield block, scores
@@ -161,6 +173,42 @@ def _similarities(asking: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         columns = slice(start, start + step)
         scores[:, columns] = asking @ vectors[columns].astype(np.float64).T
     return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Minus the squared distances of some queries to all rows, by one matrix product a block.
+
+    d² = ‖q‖² + ‖v‖² − 2⟨q, v⟩ with the rows' mean taken off both, in float64. Where that cancels, because two rows
+    lie near each other, the differences themselves are squared and summed as the index does: a row's distance to
+    itself is 0.
+
+    Attributes:
+        middle: (D,) float64, the mean of the rows.
+    """
+
+    middle: np.ndarray
+
+    @classmethod
+    def from_middle_of(cls, vectors: np.ndarray) -> "Distances":
+        """Measure from the mean of the rows, (n, D) float32."""
+        return cls(vectors.mean(axis=0, dtype=np.float64) if len(vectors) else np.zeros(vectors.shape[1]))
+
+    def __call__(self, asking: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """(B, n) float32, never positive: of the block's queries (B, D) to all rows (n, D)."""
+        scores = np.empty((len(asking), len(vectors)), dtype=np.float32)
+        queries = asking.astype(np.float64) - self.middle
+        of_query = np.einsum("nd,nd->n", queries, queries)
+        step = max(256, _NUMBERS // vectors.shape[1])
+        for start in range(0, len(vectors), step):
+            columns = slice(start, start + step)
+            rows = vectors[columns].astype(np.float64) - self.middle
+            squares = of_query[:, None] + np.einsum("nd,nd->n", rows, rows)
+            found = 2.0 * (queries @ rows.T) - squares
+            scores[:, columns] = found
+            line, row = np.nonzero(found >= -_CANCELLED * squares)
+            scores[line, start + row] = pair_distances(asking, vectors, line, start + row)
+        return scores
 
 
 def _best(scores: np.ndarray, depth: int) -> np.ndarray:

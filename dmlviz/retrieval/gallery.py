@@ -1,7 +1,8 @@
 """`Gallery`: images that can be searched, by each other or by a query set, and the embedders that see them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +20,14 @@ from dmlviz.retrieval.opening import open_gallery
 from dmlviz.retrieval.query import Query
 from dmlviz.retrieval.ranking import Ranking
 from dmlviz.retrieval.region import cell_weights
-from dmlviz.retrieval.searching import nearest
+from dmlviz.retrieval.searching import largest_products, nearest
 from dmlviz.retrieval.side import Side
 
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder
 
 CACHE_BYTES = 512 * 2**20
+Find = Callable[[np.ndarray | None], tuple[np.ndarray, np.ndarray]]  # rows left out -> rows and similarities
 
 
 class Gallery(Judged, Kept):
@@ -33,9 +35,10 @@ class Gallery(Judged, Kept):
 
     Made by `Gallery.build` or `Gallery.open`; this constructor takes embeddings that are already there.
 
-    **Similarity.** "cosine" ranks by the cosine of the embeddings, "dot" by their dot product; higher is
-    nearer. Under cosine an image whose embedding has length zero cannot be ranked: it is named in a warning,
-    listed in `unranked` and never found.
+    **Similarity.** "cosine" ranks by the cosine of the embeddings, "dot" by their dot product, "l2" by minus the
+    squared Euclidean distance of the embeddings as they are, un-normalised; higher is nearer. Under cosine an
+    image whose embedding has length zero cannot be ranked: it is named in a warning, listed in `unranked` and
+    never found.
 
     **Queries.** By default the gallery's images ask for each other. With `queries=`, another image set asks
     (a query set, or views from the ground of places seen from the air), through `query_embedder` where it is
@@ -72,7 +75,7 @@ class Gallery(Judged, Kept):
         images: the image set; ids are positions in it.
         embedder: the embedder that made the embeddings.
         embeddings: (N, D) real numbers, un-normalised, one row per image.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         index: the ranked rows where they are already indexed; made from the embeddings otherwise.
         skipped: (id, name, reason) of images that were left out because they could not be read.
         cache_bytes: how much memory local embeddings may be kept in.
@@ -94,7 +97,7 @@ class Gallery(Judged, Kept):
         queries: the Nq images that ask; `images` itself by default.
         query_embedder: their embedder; `embedder` itself by default.
         query_embeddings: (Nq, D) float32, un-normalised, read-only; `embeddings` itself by default.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         index: the rows that are ranked.
         leave_out: the rule's name, or None.
         kind: the kind of index as it was asked for; `index.kind` is what it came to.
@@ -103,9 +106,10 @@ class Gallery(Judged, Kept):
 
     Raises:
         TypeError: the kind of index takes no such option.
-        ValueError: unknown similarity, rule or kind of index, embeddings of a wrong shape, or with NaN or infinity;
-            embedders of different dimensions; query embeddings lacking, or given where there is no use for them;
-            "same-camera" without labels or cameras; too few images for the kind of index.
+        ValueError: unknown similarity, rule or kind of index, an index of another metric, embeddings of a wrong
+            shape, or with NaN or infinity; embedders of different dimensions; query embeddings lacking, or given
+            where there is no use for them; "same-camera" without labels or cameras; too few images for the kind of
+            index.
 
     Warns:
         UserWarning: under cosine, images whose embedding has length zero.
@@ -149,7 +153,15 @@ class Gallery(Judged, Kept):
         )
         self.kind = kind if kind is not None else "flat" if index is None else index.kind
         self.index_options = as_options(index_options)
-        self.index = indexed(self._item_side.rows, self.kind, self.index_options) if index is None else index
+        if index is None:
+            side = self._item_side
+            index = indexed(side.rows, self.kind, self.index_options, side.metric)
+        elif index.metric != self._item_side.metric:
+            raise ValueError(
+                f"a gallery that ranks by {similarity!r} needs an index with metric={self._item_side.metric!r}, got "
+                f"one with metric={index.metric!r}"
+            )
+        self.index = index
         self._item_side.rows = self.index.vectors
         self._query_side = self._item_side
         if not asks_itself:
@@ -193,7 +205,7 @@ class Gallery(Judged, Kept):
             images: the image set.
             embedder: the embedder.
             path: folder to keep the gallery in; None keeps it in memory only.
-            similarity: "cosine" or "dot".
+            similarity: "cosine", "dot" or "l2".
             batch_size: images per forward pass.
             workers: processes that read images; 0 reads in this one.
             progress: show a progress bar.
@@ -335,7 +347,8 @@ class Gallery(Judged, Kept):
             FileNotFoundError: there is no such file.
         """
         asked = self._query_side.asked(query)
-        return self._rank(asked, self._query_side.row(asked), k, exclude_self, "similarity")
+        find = partial(nearest, self.index, self._query_side.row(asked), k)
+        return self._rank(asked, find, exclude_self, "similarity", not self.index.exact)
 
     def search_region(self, query: Any, mask: Any, k: int = 10, exclude_self: bool = True) -> Ranking:
         """Rank the gallery's images by what a region of the query contributes to the similarity.
@@ -344,6 +357,11 @@ class Gallery(Judged, Kept):
         query's embedding under cosine), are searched for. So the similarity reported is exactly that
         region's part of the full similarity: the sum of the query's overall map over the region. Parts may
         be negative.
+
+        Under "l2" that part is ⟨x_R, 2·e_g − e_q⟩ with x_R the region's sum: twice its product with the image, less
+        its share of the query's own squared length. The image's squared length belongs to no region of the query,
+        so this is a ranking by products: of two images that point the same way the longer one comes first, even
+        where the region is the whole query. All rows are read, whatever the kind of index.
 
         Args:
             query: as for `search`.
@@ -360,9 +378,14 @@ class Gallery(Judged, Kept):
         network = self.query_embedder
         weights = cell_weights(mask, local.grid, network.input_size, network.geometry)
         asking = np.einsum("hw,hwd->d", weights, local.vectors, dtype=np.float64)
+        if self.similarity == "l2":
+            own = local.vectors.sum((0, 1), dtype=np.float64) + local.offset
+            products = partial(largest_products, self.index.vectors, 2.0 * asking, float(asking @ own), k)
+            return self._rank(asked, products, exclude_self, "region", False)
         if self.similarity == "cosine":
             asking = asking / self._query_side.length(asked)
-        return self._rank(asked, asking.astype(np.float32), k, exclude_self, "region")
+        find = partial(nearest, self.index, asking.astype(np.float32), k)
+        return self._rank(asked, find, exclude_self, "region", not self.index.exact)
 
     def score(self, query: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """The similarity of a query to chosen images: the very numbers that `search` ranks by.
@@ -380,12 +403,14 @@ class Gallery(Judged, Kept):
         asked = self._query_side.asked(query)
         rows = self._item_side.row_of[self.images.check_ids(ids)]
         scores = np.full(len(rows), np.nan, dtype=np.float32)
-        if self.similarity == "dot" or np.any(self.query_embedding(asked)):
+        if self.similarity != "cosine" or np.any(self.query_embedding(asked)):
             scores[rows >= 0] = self.index.similarity(self._query_side.row(asked), rows[rows >= 0])[0]
         return scores
 
     def scale(self, query_embedding: np.ndarray, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """The factor s that turns dot products of embeddings into similarities, for each pair.
+
+        Minus a squared distance is no multiple of a dot product: a gallery that ranks by "l2" has no such factor.
 
         Args:
             query_embedding: (D,), un-normalised.
@@ -396,8 +421,14 @@ class Gallery(Judged, Kept):
 
         Raises:
             IndexError: an id that is not in the gallery.
+            ValueError: the gallery ranks by "l2".
         """
         chosen = self.images.check_ids(ids)
+        if self.similarity == "l2":
+            raise ValueError(
+                "minus a squared distance is no multiple of a dot product, so this gallery has no scale; "
+                "dmlviz.explanation.ranking_maps makes maps from embeddings alone for every similarity"
+            )
         if self.similarity == "dot":
             return np.ones(len(chosen))
         length = float(np.linalg.norm(np.asarray(query_embedding, dtype=np.float64)))
@@ -448,7 +479,7 @@ class Gallery(Judged, Kept):
         rows = self._item_side.row_of[self.images.check_ids(ids)]
         gaps = np.full(len(rows), np.nan)
         ranked = rows >= 0
-        if ranked.any() and (self.similarity == "dot" or np.any(self.query_embedding(asked))):
+        if ranked.any() and (self.similarity != "cosine" or np.any(self.query_embedding(asked))):
             asking = self._query_side.row(asked)
             rough = self.index.rough_similarity(asking, rows[ranked])[0].astype(np.float64)
             gaps[ranked] = rough - self.index.similarity(asking, rows[ranked])[0]
@@ -488,10 +519,12 @@ class Gallery(Judged, Kept):
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _rank(self, asked: Query, row: np.ndarray, k: int, exclude_self: bool, ranked_by: str) -> Ranking:
+    def _rank(
+        self, asked: Query, find: Find, exclude_self: bool, ranked_by: str, approximate: bool
+    ) -> Ranking:
         rule = self._left_out.applied_to(asked.id) if exclude_self else None
         left_out = None if rule is None or asked.id is None else self._left_out.rows_of(asked.id)
-        rows, similarities = nearest(self.index, row, k, left_out)
+        rows, similarities = find(left_out)
         ids = self._item_side.ids[rows]
         labels = label = hits = None
         if asked.id is not None and self.query_labels is not None:
@@ -509,5 +542,5 @@ class Gallery(Judged, Kept):
             names=tuple(self.images.names[i] for i in ids),
             ranked_by=ranked_by,
             left_out=rule,
-            approximate=not self.index.exact,
+            approximate=approximate,
         )

@@ -7,6 +7,7 @@ import numpy as np
 
 from dmlviz.index import GalleryIndex, choose_kind
 from dmlviz.index.kinds import check_kind
+from dmlviz.index.metrics import Metric
 
 _OF_ALL = ("seed", "memory")
 
@@ -27,8 +28,8 @@ def as_options(options: Any) -> dict[str, int]:
     for name, value in options.items():
         if name in ("kind", "metric", "ids"):
             raise TypeError(
-                f"index_options cannot say {name!r}: the kind is given as kind=, a gallery's rows are compared by "
-                "inner product (under cosine they have length one), and its ids are those of its images"
+                f"index_options cannot say {name!r}: the kind is given as kind=, how rows are compared follows from "
+                "the gallery's similarity, and its ids are those of its images"
             )
         if value is None:
             continue
@@ -52,11 +53,11 @@ def check_choice(kind: Any, options: Mapping[str, int], count: int, dim: int) ->
     check_kind(kind, count, dim, {name: value for name, value in options.items() if name not in _OF_ALL})
 
 
-def indexed(rows: np.ndarray, kind: str, options: Mapping[str, int]) -> GalleryIndex:
-    """Rows indexed by inner product; arguments as checked.
+def indexed(rows: np.ndarray, kind: str, options: Mapping[str, int], metric: Metric) -> GalleryIndex:
+    """Rows indexed, to be compared by a metric; arguments as checked.
 
     Raises:
         TypeError, ValueError: as `GalleryIndex.build`.
     """
     said: dict[str, Any] = dict(options)
-    return GalleryIndex.build(rows, kind, **said)
+    return GalleryIndex.build(rows, kind, metric, **said)

@@ -41,6 +41,7 @@ def judge(queries: Side, items: Side, left_out: LeavingOut) -> PerQuery:
         of_query[asking],
         of_item[ranked],
         [left_out.rows_of(query) for query in asking.tolist()],
+        items.metric,
     )
     judged = {}
     for field in fields(PerQuery):

@@ -19,8 +19,9 @@ class Ranking:
         query: id of the query among the gallery's queries (its own images by default); None for another image.
         query_label: the query's class; None where it is not known.
         ids: (k,) int64, ids of the images found.
-        similarities: (k,) float32, higher is nearer. Ranked by "similarity": the cosine (from -1 to 1) or the
-            dot product. Ranked by "region": what the chosen region of the query contributes to it, signed.
+        similarities: (k,) float32, higher is nearer. Ranked by "similarity": the cosine (from -1 to 1), the
+            dot product, or minus the squared distance (never above 0). Ranked by "region": what the chosen
+            region of the query contributes to it, signed.
         labels: (k,) str, classes of the images found; None for an unlabelled gallery.
         hits: (k,) bool, whether an image is of the query's class; None where a label is not known.
         names: (k,) names of the images found.

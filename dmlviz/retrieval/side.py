@@ -8,7 +8,8 @@ import numpy as np
 
 from dmlviz.embedder import LocalEmbeddings
 from dmlviz.images import ImageSet
-from dmlviz.retrieval.embeddings import as_embeddings, lengths_of, named, unit_rows
+from dmlviz.index.metrics import Metric
+from dmlviz.retrieval.embeddings import as_embeddings, lengths_of, metric_of, named, unit_rows
 from dmlviz.retrieval.network import Network
 from dmlviz.retrieval.query import Query, as_query
 
@@ -23,7 +24,7 @@ class Side:
         images: the N images.
         embedder: the embedder that made the embeddings.
         embeddings: (N, D) real numbers, un-normalised; or `KeptRows`.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         cache_bytes: how much memory local embeddings may be kept in.
         useless: what an image whose embedding has length zero cannot do, for the warning.
 
@@ -68,9 +69,14 @@ class Side:
     @cached_property
     def rows(self) -> np.ndarray:
         """(n, D) float32, what is compared: the embeddings, under cosine scaled to length one."""
-        if self.similarity == "dot":
+        if self.similarity != "cosine":
             return self.embeddings
         return unit_rows(self.embeddings[self.ids], self.lengths[self.ids])
+
+    @property
+    def metric(self) -> Metric:
+        """How rows are compared: "ip", or "l2" where the similarity is minus a squared distance."""
+        return metric_of(self.similarity)
 
     @property
     def without_row(self) -> tuple[int, ...]:
@@ -110,7 +116,7 @@ class Side:
             what = "this image" if asked.id is None else named(np.array([asked.id]), self.images.names)
             raise ValueError(
                 f"the embedding of {what} has length zero, so its cosine to anything is undefined; "
-                "ask with another image, or build the gallery with similarity='dot'"
+                "ask with another image, or build the gallery with similarity='dot' or 'l2'"
             )
         return length
 
@@ -123,6 +129,6 @@ class Side:
         if asked.id is not None and self.row_of[asked.id] >= 0 and "rows" in self.__dict__:
             return np.asarray(self.rows[self.row_of[asked.id]])
         embedding = self.embedding(asked)
-        if self.similarity == "dot":
+        if self.similarity != "cosine":
             return embedding
         return unit_rows(embedding[None], np.array([self.length(asked)]))[0]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmlviz.index import GalleryIndex
+from dmlviz.retrieval.embeddings import metric_of
 
 SIDECAR = "gallery.json"
 NAMES = {
@@ -265,6 +266,11 @@ def _check_that_it_fits(found: StoredGallery) -> None:
     count, dim = int(said["count"]), int(said["dim"])
     names = len(found.images.get("names", ()))
     fits = _fits(found.embeddings, found.lengths, count, dim) and index.dim == dim and names == count
+    if fits and index.metric != metric_of(said["similarity"]):
+        raise GalleryError(
+            f"{found.path} does not fit together: its sidecar says similarity {said['similarity']!r}, its index "
+            f"compares by {index.metric!r}. {_AGAIN}"
+        )
     if fits and found.lengths is not None:
         ranked = int(np.count_nonzero(found.lengths)) if said["similarity"] == "cosine" else count
         fits = len(index) == ranked

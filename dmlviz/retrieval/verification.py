@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmlviz.index.exact import pair_products
+from dmlviz.index.metrics import EXACT
 from dmlviz.retrieval.side import Side
 from dmlviz.retrieval.thresholds import (
     accepted_counts,
@@ -157,7 +157,7 @@ def verify_pairs(
             f"the cosine of {len(undefined)} pairs is undefined, as an embedding has length zero; the first is pair "
             f"{undefined[0]}: query {query_ids[undefined[0]]}, image {item_ids[undefined[0]]}"
         )
-    similarities = pair_products(queries.rows, items.rows, query_rows, item_rows)
+    similarities = EXACT[items.metric].pairs(queries.rows, items.rows, query_rows, item_rows)
     cosine = items.similarity == "cosine"
     return verify(
         similarities,

@@ -214,8 +214,8 @@ def test_refuses_embeddings(images, embedder, change, words):
 
 
 def test_refuses_unknown_similarity(images, embedder):
-    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot'; got 'l2'"):
-        Gallery(images, embedder, embedder.embed(list(images)), "l2")
+    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot', 'l2'; got 'l1'"):
+        Gallery(images, embedder, embedder.embed(list(images)), "l1")
 
 
 def test_embeddings_cannot_be_changed(gallery):

@@ -112,7 +112,8 @@ def read(
     tied = np.zeros(len(able), dtype=bool)
     found = {name: np.zeros(len(able)) for name in numbers}
     asking = queries.rows[queries.row_of[able]] if len(able) < len(queries.rows) else queries.rows
-    for block, scores in scored_blocks(asking, items.rows, _Lazily(left_out, able), np.arange(len(able))):
+    rest, order = _Lazily(left_out, able), np.arange(len(able))
+    for block, scores in scored_blocks(asking, items.rows, rest, order, items.metric):
         for line, place in enumerate(block):
             own = wanted(int(able[place]))
             own = own[scores[line, own] > -np.inf]
