@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,7 +27,7 @@ import dmlviz as dv
 from benchmarks.localisation import section as localisation_section
 from dmlviz.cli.evaluating import DEAR_EVALUATORS, DEAR_METHODS, cheaper
 from dmlviz.explanation import METHODS
-from dmlviz.faithfulness import BASELINES, Comparison, Estimate, Evaluation, compare, drawn_gallery
+from dmlviz.faithfulness import BASELINES, Comparison, Evaluation, compare, drawn_gallery
 from dmlviz.faithfulness.comparison_tables import in_words
 from dmlviz.faithfulness.drawn_galleries import DRAWN, SEED, UNSEEN_SEED
 from dmlviz.faithfulness.evaluators import EVALUATORS, evaluator_named
@@ -189,7 +189,7 @@ def losses(found: Mapping[str, Comparison]) -> Iterator[tuple[str, str, str, str
                 continue
             if len(other.values) < len(mine.values):  # it was asked about the first pairs only
                 first = len(other.values)
-                mine = Estimate(mine.name, mine.values[:first], mine.clusters[:first])
+                mine = replace(mine, values=mine.values[:first], clusters=mine.clusters[:first])
             low, high = lead_over(mine, other)
             if (high < 0) if rival.evaluator.better == "higher" else (low > 0):
                 yield rival.evaluator.name, title, in_words(mine), rival.method, in_words(other)
@@ -256,8 +256,9 @@ Which map to trust for what, in words: [which-map-to-trust.md](which-map-to-trus
 ## How to read it
 
 A figure is a mean over trials; in brackets the 95 % interval of a bootstrap over labels, for images of one label are
-no independent trials. An arrow in a column's head says whether more or less is better. Names in *italics* are
-baselines: *random weights* is the exact decomposition of the same network untrained, *feature norm* knows its own
+no independent trials. Where a rate is the same for every label, as in 20 hits of 20, a bootstrap would be certain of
+it; there it is Wilson's interval, with one trial for each label. An arrow in a column's head says whether more or
+less is better. Names in *italics* are baselines: *random weights* is the exact decomposition of the same network untrained, *feature norm* knows its own
 image and not the other one, *centre* and *uniform* know no image, *random* is noise. **A method that does not beat
 its baselines has shown nothing in that column**, however high its figure. *pairs* is how many were asked about, *ms
 per pair* what one explanation cost, on one thread; what an evaluator costs stands in `benchmarks/README.md`. Asked

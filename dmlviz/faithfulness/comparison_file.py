@@ -124,8 +124,8 @@ class KeptFindings:
         return Evaluation(
             evaluator,
             method,
-            _estimates(line["figures"]),
-            {name: _estimates(of) for name, of in line["baselines"].items()},
+            _estimates(evaluator, line["figures"]),
+            {name: _estimates(evaluator, of) for name, of in line["baselines"].items()},
             pairs.take(line["pairs"]),
             _number(line["milliseconds"]),
             _number(line["explain_milliseconds"]),
@@ -160,9 +160,9 @@ def _trials(figures: Mapping[str, Estimate]) -> dict[str, dict[str, list[Any]]]:
     }
 
 
-def _estimates(figures: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, Estimate]:
+def _estimates(evaluator: Evaluator, figures: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, Estimate]:
     return {
-        name: Estimate(name, np.array([_number(v) for v in of["values"]]), np.array(of["clusters"], np.int64))
+        name: evaluator.estimate(name, [_number(v) for v in of["values"]], np.array(of["clusters"], np.int64))
         for name, of in figures.items()
     }
 

@@ -51,6 +51,10 @@ class Evaluator:
         own_baselines: Names of baselines that are read off the method itself, such as its overall map where a point
             is asked about; no `BASELINES`, see `with_own_baselines`.
         passed_by: Baselines that pass for a trivial reason, noise for one: to lose against them is no flaw.
+        rates: Those of its figures that are rates of hits; see `Estimate.interval`.
+
+    Raises:
+        ValueError: If it has no figure, or a rate is none of its figures.
     """
 
     name: str
@@ -65,10 +69,21 @@ class Evaluator:
     source: str = ""
     own_baselines: tuple[str, ...] = ()
     passed_by: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.figures:
-            raise ValueError("an evaluator has at least one figure")
+            raise ValueError(f"an evaluator has at least one figure; {self.name!r} has none")
+        if strange := [name for name in self.rates if name not in self.figures]:
+            raise ValueError(f"rates are some of the figures {', '.join(self.figures)}; got {strange[0]!r}")
+
+    def estimate(self, name: str, values: Sequence[float] | np.ndarray, clusters: np.ndarray) -> Estimate:
+        """A figure of this evaluator over its trials.
+
+        "<baseline>: <figure>" and "<figure>: <part>" are figures of the same kind as the figure that they name.
+        """
+        rate = any(piece in self.rates for piece in name.split(": "))
+        return Estimate(name, np.asarray(values, np.float64), clusters, rate)
 
     def inapplicable(self, truth: "Truth", explained: Explained | None = None) -> str:
         """Why it cannot be asked of this gallery, or of this method; "" where it can."""
@@ -131,8 +146,8 @@ class Evaluation:
     def to_frame(self) -> "pd.DataFrame":
         """One row per figure of the method and of each baseline.
 
-        Columns: evaluator, figure, method, kind ("method" or "baseline"), value, low, high (95 % interval of a
-        bootstrap over labels), trials, left_out, better, milliseconds (of the evaluator, per pair).
+        Columns: evaluator, figure, method, kind ("method" or "baseline"), value, low, high (95 % interval over
+        labels, see `Estimate.interval`), trials, left_out, better, milliseconds (of the evaluator, per pair).
         """
         import pandas as pd
 
@@ -185,6 +200,26 @@ class Evaluation:
 
 Measured = Mapping[str, Sequence[float] | np.ndarray | Estimate]
 Measure = Callable[[Explained, Pairs, Callable[[], object]], Measured | tuple[Measured, np.ndarray]]
+
+
+Trial = Callable[[Explained, int, int], Sequence[float] | np.ndarray]
+"""(explained, query, item) -> a row of numbers; NaN where the pair says nothing."""
+
+
+def rows_of(trial: Trial, explained: Explained, pairs: Pairs, step: Callable[[], object]) -> np.ndarray:
+    """What a trial gives for each pair, (n, k) float64; `step` is called after each."""
+    rows = []
+    for query, item in pairs:
+        rows.append(trial(explained, query, item))
+        step()
+    return np.array(rows, np.float64)
+
+
+def of_each_pair(figures: Sequence[str], trial: Trial) -> Measure:
+    """What `evaluate` measures by, where every pair is one trial and the trial's row holds the figures by turns."""
+    return lambda explained, pairs, step: dict(
+        zip(figures, rows_of(trial, explained, pairs, step).T, strict=True)
+    )
 
 
 def evaluate(
@@ -240,7 +275,7 @@ def evaluate(
                 seconds = time.perf_counter() - start - (one.seconds - before)
             values, clusters = measured if isinstance(measured, tuple) else (measured, chosen.clusters)
             found[one.name] = {
-                name: of if isinstance(of, Estimate) else Estimate(name, np.asarray(of, np.float64), clusters)
+                name: of if isinstance(of, Estimate) else evaluator.estimate(name, of, clusters)
                 for name, of in values.items()
             }
     return Evaluation(

@@ -1,10 +1,8 @@
-"""Masks, cells and rates by hand."""
+"""Masks and cells by hand."""
 
 import numpy as np
-import pytest
 
 from dmlviz.embedder import CellGeometry
-from dmlviz.faithfulness import Estimate
 from dmlviz.faithfulness.map_pixels import cell_pixels, cell_with_most, dilated, peak_share
 
 
@@ -32,20 +30,3 @@ def test_the_peak_is_read_at_its_cells_centre():
     assert peak_share(np.array([[0, 1], [2, 9]]), mask, pixels)
     assert not peak_share(np.array([[9, 1], [2, 3]]), mask, pixels)
     assert cell_with_most(mask, pixels) == (1, 1)
-
-
-def test_a_rate_and_its_interval():
-    rate = Estimate("half", np.array([1, 0] * 50), np.arange(100))
-    low, high = rate.interval()
-    assert rate.value == 0.5
-    assert 0.35 < low < 0.5 < high < 0.65
-    # trials that belong together carry less: ten clusters of ten equal trials are ten trials
-    together = Estimate("half", np.repeat([1, 0] * 5, 10), np.repeat(np.arange(10), 10)).interval()
-    assert together[1] - together[0] > 2 * (high - low)
-    assert np.isnan(Estimate("none", np.array([]), np.array([])).value)
-    assert "half: 0.500 [" in repr(rate)
-
-
-@pytest.mark.parametrize("trials", [1, 7])
-def test_a_sure_thing_has_no_width(trials):
-    assert Estimate("sure", np.ones(trials), np.arange(trials)).interval() == (1.0, 1.0)
