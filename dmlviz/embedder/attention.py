@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dmlviz.embedder.as_found import evaluating, placement
 from dmlviz.embedder.embedder import Embedder
+from dmlviz.embedder.mapped_head import peeled
 from dmlviz.embedder.tape import Ref, record
 from dmlviz.embedder.token_trunk import TokenTrunk
 from dmlviz.embedder.tokens_head import TokensHead
@@ -16,7 +17,7 @@ from dmlviz.embedder.tokens_head import TokensHead
 def reads_attention(embedder: Any) -> bool:
     """Whether an embedder is a transformer whose local embeddings belong to tokens of patches."""
     return isinstance(embedder, Embedder) and (
-        isinstance(embedder.head, TokensHead) or isinstance(embedder.trunk, TokenTrunk)
+        isinstance(peeled(embedder.head)[0], TokensHead) or isinstance(embedder.trunk, TokenTrunk)
     )
 
 
@@ -45,7 +46,7 @@ def attentions_of(embedder: Embedder, image: Any) -> list[np.ndarray]:
     embedder._refuse_changed_weights()
     device, dtype = placement(embedder.trunk)
     inputs = embedder._to_input([image])
-    head = embedder.head
+    head = peeled(embedder.head)[0]
     with torch.no_grad(), evaluating(embedder.trunk), evaluating(head):
         if isinstance(head, TokensHead):
             passage = head.passage_to(head.layer)

@@ -12,6 +12,7 @@ from dmlviz.embedder.embedder import Embedder
 from dmlviz.embedder.geometry import CellGeometry
 from dmlviz.embedder.geometry_arithmetic import geometry_on_tape
 from dmlviz.embedder.jacobian import JacobianHead
+from dmlviz.embedder.mapped_head import peeled
 from dmlviz.embedder.passage import Passage
 from dmlviz.embedder.tape import IMAGE, Ref, Tape, record
 from dmlviz.embedder.token_places import places_of_tokens
@@ -96,15 +97,17 @@ def cut_of(embedder: Embedder, layer: str | None = None, dtype: str = "float32")
             f"or give the model as model.float()"
         )
 
+    inner, mapped = peeled(head)
     last: Function = lambda feature_map: head(feature_map[None])[0]  # noqa: E731
-    if isinstance(head, JacobianHead) and head.passage.frozen:  # along a path no length is held
-        last = replace(head.passage, frozen=False).function(device, precision)
+    if isinstance(inner, JacobianHead) and inner.passage.frozen:  # along a path no length is held
+        bent = replace(inner.passage, frozen=False).function(device, precision)
+        last = lambda feature_map: mapped(bent(feature_map))  # noqa: E731
 
     own = getattr(trunk, "layer", "")
-    if isinstance(head, TokensHead) and layer != own:
-        name = head.layer if layer is None else layer
-        if name in head.layers:
-            to, since, shape = head.passages(name, device, precision)
+    if isinstance(inner, TokensHead) and layer != own:
+        name = inner.layer if layer is None else layer
+        if name in inner.layers:
+            to, since, shape = inner.passages(name, device, precision)
             return Cut(
                 name,
                 shape,
@@ -114,7 +117,7 @@ def cut_of(embedder: Embedder, layer: str | None = None, dtype: str = "float32")
                 trunk,
                 head,
                 lambda inputs: to(trunk(inputs)[0]),
-                since,
+                lambda values: mapped(since(values)),
             )
     with torch.no_grad(), evaluating(trunk), evaluating(head):
         if layer is None or (own and layer == own):
@@ -133,7 +136,7 @@ def cut_of(embedder: Embedder, layer: str | None = None, dtype: str = "float32")
         tape = record(trunk, embedder.zero_input().to(device, precision))
         places = _places(tape, embedder.map_size)
         if layer not in places:
-            known = [*places, *(head.layers if isinstance(head, TokensHead) else ())]
+            known = [*places, *(inner.layers if isinstance(inner, TokensHead) else ())]
             raise ValueError(
                 f"there is no layer {layer!r} whose output is a feature map or tokens that everything passes "
                 f"through; expected one of {', '.join(map(repr, known)) or '(none)'}"

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -17,9 +17,13 @@ from dmlviz.embedder.geometry import CellGeometry
 from dmlviz.embedder.jacobian import JacobianHead
 from dmlviz.embedder.linear_head import LinearHead
 from dmlviz.embedder.local_embeddings import LocalEmbeddings
+from dmlviz.embedder.mapped_head import Head, MappedHead, peeled, placed
 from dmlviz.embedder.measured_preprocess import MeasuredPreprocess, as_preprocess
 from dmlviz.images import Preprocess, as_rgb
 from dmlviz.images.reading import from_pillow
+
+if TYPE_CHECKING:
+    from dmlviz.embedder.following import Following
 
 Images = Any  # one (H, W, 3) uint8 array or Pillow image, or a sequence of them
 
@@ -35,7 +39,7 @@ class Embedder:
 
     Args:
         trunk: Module (N, C, H, W) -> feature maps (N, C', h, w).
-        head: `LinearHead` (or the `JacobianHead` that `from_module` makes).
+        head: `LinearHead` (or the `JacobianHead` that `from_module` makes, or the `MappedHead` of `followed_by`).
         preprocess: From a picture to the network's input: a `Preprocess`, torchvision's evaluation transforms, or
             a function from a Pillow image to a tensor (C, H, W).
         geometry: Where the cells lie on the view; None: not known, half-pixel centres are used and said.
@@ -43,7 +47,8 @@ class Embedder:
         name: What to call the embedder.
         note: What every result must carry, such as that the head is linearised; "" if nothing.
         classifier: nn.Linear from the embedding (or the pooled features) to class scores, where the network was
-            trained with one; class activation maps read it, embeddings do not. None: there is none.
+            trained with one; class activation maps read it, embeddings do not. It reads the network's own
+            embedding, before any map of `followed_by`. None: there is none.
 
     Attributes:
         trunk: As given.
@@ -74,7 +79,7 @@ class Embedder:
     def __init__(
         self,
         trunk: nn.Module,
-        head: LinearHead | JacobianHead,
+        head: Head,
         preprocess: Any,
         *,
         geometry: CellGeometry | None = None,
@@ -87,7 +92,7 @@ class Embedder:
     ) -> None:
         if not isinstance(trunk, nn.Module):
             raise TypeError(f"trunk must be a torch.nn.Module, got {type(trunk).__name__}")
-        if not isinstance(head, LinearHead | JacobianHead):
+        if not isinstance(head, LinearHead | JacobianHead | MappedHead):
             raise TypeError(
                 f"head must be a LinearHead, got {type(head).__name__}; Embedder.from_module makes one of any model"
             )
@@ -100,14 +105,15 @@ class Embedder:
         size = self.preprocess.size or input_size
         assert size is not None  # noqa: S101 (as_preprocess has seen to it)
         self.input_size = (int(size[0]), int(size[1]))
-        self.exact = not isinstance(head, JacobianHead) or head.exact
+        self.exact = isinstance(head, LinearHead) or head.exact
         device, dtype = placement(trunk)
         self._master = head
-        if folded and isinstance(head, LinearHead):
-            head = copy.deepcopy(head).to(device, torch.float64 if dtype == torch.float64 else torch.float32)
-        self.head: LinearHead | JacobianHead = head
+        if folded:
+            head = placed(head, device, torch.float64 if dtype == torch.float64 else torch.float32)
+        self.head: Head = head
         self._folded = folded
-        self._double: tuple[nn.Module, LinearHead | JacobianHead] | None = None
+        self._following: Following | None = None
+        self._double: tuple[nn.Module, Head] | None = None
         self._weights_seen = self._weights_now()
         blank = np.zeros((*self.input_size, 3), np.uint8)
         with torch.no_grad(), evaluating(self.trunk), evaluating(self.head):
@@ -204,6 +210,61 @@ class Embedder:
         from dmlviz.embedder.backbones import embedder_of_torchvision
 
         return embedder_of_torchvision(name, weights, input_size=input_size, seed=seed)
+
+    def followed_by(
+        self, linear_map: Any, name: str | None = None, *, normalise_first: bool = False
+    ) -> "Embedder":
+        """The same network with a linear map behind it: PCA, whitening, the root of a Mahalanobis metric.
+
+        Since the map is linear, what it makes of an embedding is still a sum over the same cells and an offset, so
+        galleries rank by mapped embeddings and every map on the screen adds up to that score. With e = Σᵢ xᵢ + o:
+
+        - y = M e + b = Σᵢ M xᵢ + (M o + b). Exact, whatever the head.
+        - `normalise_first`: y = M e/‖e‖ + b = Σᵢ M xᵢ/‖e‖ + (M o/‖e‖ + b), for whitening that was fitted on
+          embeddings of length 1, as papers on landmarks do (after Jégou and Chum, ECCV 2012: length 1, whiten, length
+          1 again; the last is the gallery's cosine). It adds up exactly, too; but ‖e‖ follows from all cells at once,
+          so it is held at each image, and the offset differs from image to image. `exact` is False then, and every
+          result says what is held.
+
+        Fit the map on embeddings of this embedder: those of another set of images, with `pca`, `learned_whitening`
+        or `mahalanobis` of `dmlviz.index`. For a gallery with queries from another network, put a map behind either.
+        The network is shared; its weights must not change any more, or the embedder refuses to go on.
+
+        Args:
+            linear_map: With .matrix M, (D', D), and .bias b, (D',): finite numbers, copied.
+            name: What to call the new embedder.
+            normalise_first: Whether embeddings are divided by their lengths before the map.
+
+        Returns:
+            An embedder of D' dimensions with the same cells, geometry and preprocessing. Its fingerprint depends on
+            the map, so a gallery that was stored with it refuses this one, and one with another map.
+
+        Raises:
+            TypeError: `linear_map` has no matrix and bias, or they hold no real numbers.
+            ValueError: Their shapes do not fit, or a value is NaN or infinite.
+
+        Examples:
+            >>> import dmlviz as dv
+            >>> from dmlviz.embedder import birds_embedder
+            >>> from dmlviz.index import pca
+            >>> embedder = birds_embedder()
+            >>> others = dv.birds(families=2, per_class=6, seed=7)
+            >>> smaller = embedder.followed_by(pca(embedder.embed(others), dim=16))
+            >>> smaller.dim, smaller.name
+            (16, 'birds, avg pooling, mapped from 64 to 16')
+            >>> image = dv.birds(families=1, per_class=1)[0]
+            >>> parts = smaller.local_embeddings(image)
+            >>> bool(abs(parts.vectors.sum((0, 1)) + parts.offset - smaller.embed(image)[0]).max() < 1e-5)
+            True
+        """
+        from dmlviz.embedder.following import followed_by
+
+        return followed_by(self, linear_map, name, normalise_first)
+
+    @property
+    def unmapped(self) -> "Embedder":
+        """The embedder before all maps that `followed_by` put behind it; itself where there are none."""
+        return self if self._following is None else self._following.embedder.unmapped
 
     # ---- using it --------------------------------------------------------------------------------------------
 
@@ -319,6 +380,8 @@ class Embedder:
 
     def to(self, device: str | torch.device) -> "Embedder":
         """Move the network (the model it was made of, too: it is shared) and return the embedder itself."""
+        if self._following is not None:
+            self._following.embedder.to(device)
         self.trunk.to(device)
         self.head.to(device)
         self._double = None
@@ -327,7 +390,9 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over weights, layers without any, head and preprocessing; the same everywhere."""
+        """SHA-256 (hex) over weights, layers without any, head, preprocessing and maps; the same everywhere."""
+        if self._following is not None:
+            return self._following.fingerprint
         digest = hashlib.sha256()
         said = {
             "layers": [
@@ -351,7 +416,8 @@ class Embedder:
 
     def __repr__(self) -> str:
         h, w = self.map_size
-        head = self.head.extra_repr() if isinstance(self.head, LinearHead) else "by its Jacobian"
+        inner = peeled(self.head)[0]
+        head = inner.extra_repr() if isinstance(inner, LinearHead) else "by its Jacobian"
         lines = [
             f"Embedder {self.name!r}: {self.input_size[0]} × {self.input_size[1]} pixels -> {h} × {w} cells -> "
             f"{self.dim} dimensions",
@@ -387,14 +453,11 @@ class Embedder:
         for start in range(0, len(several), batch_size):
             yield self._to_input([several[i] for i in range(start, min(start + batch_size, len(several)))])
 
-    def _in_double(self) -> tuple[nn.Module, LinearHead | JacobianHead]:
+    def _in_double(self) -> tuple[nn.Module, Head]:
         if self._double is None:
             device = self.device if self.device.type != "mps" else torch.device("cpu")
             trunk = copy.deepcopy(self.trunk).to(device, torch.float64)
-            head = self._master
-            if isinstance(head, LinearHead):
-                head = copy.deepcopy(head).to(device, torch.float64)
-            self._double = (trunk, head)
+            self._double = (trunk, placed(self._master, device, torch.float64))
         return self._double
 
     def _weights_now(self) -> tuple[tuple[int, ...], ...]:
@@ -404,12 +467,18 @@ class Embedder:
             *self.head.parameters(),
             *self.head.buffers(),
         )
-        return tuple((id(t), t.data_ptr(), 0 if t.is_inference() else t._version) for t in state)
+        seen = tuple((id(t), t.data_ptr(), 0 if t.is_inference() else t._version) for t in state)
+        return seen if self._following is None else seen + self._following.embedder._weights_now()
 
     def _refuse_changed_weights(self) -> None:
         now = self._weights_now()
         if now == self._weights_seen:
             return
+        if self._following is not None:
+            raise RuntimeError(
+                "the model's weights have changed, or were moved, since a linear map was put behind this embedder; "
+                "the map was made for those that it had, so put one behind it anew with embedder.followed_by(...)"
+            )
         if self._folded:
             raise RuntimeError(
                 "the model's weights have changed since this embedder was made, and its folded head has not; "

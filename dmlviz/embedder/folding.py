@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.head_probes import SAME, first_broken, probes_of, same_offset
 from dmlviz.embedder.jacobian import LINEARISED, JacobianHead, jacobian
-from dmlviz.embedder.linear_head import LinearHead
+from dmlviz.embedder.linear_head import LinearHead, linear_of
 from dmlviz.embedder.passage import Passage
 from dmlviz.embedder.tape import Ref, Step, Tape
 
@@ -189,7 +189,7 @@ def _with_affine(pool: LinearHead, tape: Tape, ref: Ref, end: Ref) -> LinearHead
     weight = torch.cat(columns).T.contiguous()
     if weight.shape[0] == weight.shape[1] and not bool((weight - weight.diag().diag()).any()):
         return LinearHead(pool.pooling, None, _scale_and_shift(weight.diag(), offset), **options)  # type: ignore[arg-type]
-    return LinearHead(pool.pooling, _linear(weight, offset), **options)  # type: ignore[arg-type]
+    return LinearHead(pool.pooling, linear_of(weight, offset), **options)  # type: ignore[arg-type]
 
 
 def _affine(tape: Tape, passage: Passage) -> LinearHead | None:
@@ -202,15 +202,7 @@ def _affine(tape: Tape, passage: Passage) -> LinearHead | None:
         return None
     function = passage.function(_CPU, _DOUBLE)
     zeros = torch.zeros(shape, dtype=_DOUBLE)
-    return LinearHead("flatten", _linear(jacobian(function, zeros).flatten(1), function(zeros)))
-
-
-def _linear(weight: Tensor, offset: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=_DOUBLE, device="meta").to_empty(device="cpu")
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(offset)
-    return linear.requires_grad_(False)
+    return LinearHead("flatten", linear_of(jacobian(function, zeros).flatten(1), function(zeros)))
 
 
 def _scale_and_shift(scale: Tensor, shift: Tensor) -> nn.BatchNorm1d:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dmlviz.embedder.as_found import evaluating
 from dmlviz.embedder.embedder import Embedder
+from dmlviz.embedder.mapped_head import peeled
 from dmlviz.embedder.tokens_head import TokensHead
 
 
@@ -73,8 +74,9 @@ def embed_kept_cells(embedder: Embedder, image: Any, keep: np.ndarray, batch_siz
 
 
 def _embedded(embedder: Embedder, features: Tensor, keep: Tensor) -> Tensor:
-    if isinstance(embedder.head, TokensHead):
-        return embedder.head.embed_kept(features, keep)
+    head, mapped = peeled(embedder.head)
+    if isinstance(head, TokensHead):
+        return mapped(head.embed_kept(features, keep))
     found: Tensor = embedder.head(features[None] * keep[:, None])
     return found
 

@@ -275,6 +275,18 @@ class LinearHead(nn.Module):
             raise ValueError(f"the feature map has {what}, but p has {self.p.numel()} values")
 
 
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """An nn.Linear of given numbers, (D, in) and (D,), in float64 on the CPU, without gradients.
+
+    The global random state is left alone.
+    """
+    linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64, device="meta")
+    linear = linear.to_empty(device="cpu").requires_grad_(False)
+    linear.weight.copy_(weight)
+    linear.bias.copy_(bias)
+    return linear
+
+
 def _first_maximum(a: Tensor) -> Tensor:
     """(N, C, h, w) bool: the first cell in row order that holds its channel's maximum."""
     flat = a.flatten(2)

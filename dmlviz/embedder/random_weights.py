@@ -11,9 +11,11 @@ from torch.utils._pytree import tree_leaves
 
 from dmlviz.embedder.embedder import Embedder
 from dmlviz.embedder.folding import HeadMode
+from dmlviz.embedder.following import behind_another
 from dmlviz.embedder.head_error import HeadError
 from dmlviz.embedder.jacobian import JacobianHead
 from dmlviz.embedder.linear_head import LinearHead
+from dmlviz.embedder.mapped_head import Head
 from dmlviz.embedder.tape import record
 from dmlviz.embedder.tokens_head import TokensHead
 from dmlviz.embedder.trunk import Trunk
@@ -43,7 +45,7 @@ def parametrised_layers(embedder: Embedder) -> list[str]:
     """
     if not isinstance(embedder, Embedder):
         raise TypeError(f"expected a dmlviz.Embedder, got {type(embedder).__name__}")
-    return list(_layers(embedder, *_parts(embedder)))
+    return list(_layers(embedder.unmapped, *_parts(embedder.unmapped)))
 
 
 def head_layers(embedder: Embedder) -> int:
@@ -56,7 +58,7 @@ def head_layers(embedder: Embedder) -> int:
         >>> head_layers(birds_embedder())
         1
     """
-    found = list(_layers(embedder, *_parts(embedder)).values())
+    found = list(_layers(embedder.unmapped, *_parts(embedder.unmapped)).values())
     maps = (
         n for n, part in enumerate(found, 1) if any(own.ndim >= 2 for own in part.parameters(recurse=False))
     )
@@ -71,9 +73,9 @@ def randomised(embedder: Embedder, layers: Literal["all"] | int = "all", seed: i
     and the maps of such a network are flat. Other layers are initialised the way their own type does
     (`reset_parameters`), normalisations forget their running statistics, and tensors without a rule of their own
     (class tokens, position embeddings) are drawn from a normal distribution with the mean and standard deviation that
-    they have. A smaller number of layers is the beginning of
-    a larger one: with the same seed the layers that both draw get the same weights, as cascading randomisation asks
-    (Adebayo et al. 2018, section 4). Pooling is no layer: its exponent stays.
+    they have. A smaller number of layers is the beginning of a larger one: with the same seed the layers that both
+    draw get the same weights, as cascading randomisation asks (Adebayo et al. 2018, section 4). Pooling is no layer:
+    its exponent stays. Nor is a map that follows (`Embedder.followed_by`): the copy gets the same.
 
     Args:
         embedder: Any embedder of `from_module`, or of a trunk and a `LinearHead`.
@@ -103,12 +105,14 @@ def randomised(embedder: Embedder, layers: Literal["all"] | int = "all", seed: i
         )
     count = len(names) if layers == "all" else int(layers)
     embedder._refuse_changed_weights()
+    said = f"{count} layer{'s' if count > 1 else ''}"
+    name = f"{embedder.name} with random weights ({said})"
+    if embedder._following is not None:
+        return behind_another(embedder, randomised(embedder._following.embedder, layers, seed), name)
     trunk, head, classifier = copy.deepcopy((*_parts(embedder), embedder.classifier))
     found = _layers(embedder, trunk, head)
     drawn = [found[name] for name in names[:count]]
     _draw([*([classifier] if classifier is not None else []), *drawn], seed)
-    said = f"{count} layer{'s' if count > 1 else ''}"
-    name = f"{embedder.name} with random weights ({said})"
     twin = _embedder_of(embedder, trunk, head, classifier, name)
     if (twin.map_size, twin.dim) != (embedder.map_size, embedder.dim):
         raise ValueError(
@@ -243,7 +247,7 @@ def _embedder_of(
     return twin
 
 
-def _mode(head: LinearHead | JacobianHead) -> HeadMode:
+def _mode(head: Head) -> HeadMode:
     """How `from_module` was asked to take the head."""
     if isinstance(head, TokensHead) or not (isinstance(head, LinearHead) or head.exact):
         return "linearised"

@@ -64,8 +64,9 @@ def xcos_of(embedder: Embedder) -> XCos:
     Raises:
         LookupError: There is none for this trunk.
     """
-    if embedder in _given:
-        return _given[embedder]
+    for given in (embedder, embedder.unmapped):  # maps of embeddings leave the trunk as it is
+        if given in _given:
+            return _given[given]
     card = _card_of(SHIPPED)
     trunk = card["trunk"]
     if _size_of(embedder.trunk) == trunk["parameters"] and trunk_sha256(embedder.trunk) == trunk["sha256"]:

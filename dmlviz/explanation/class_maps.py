@@ -205,8 +205,8 @@ def _checked_target(target: Any, classes: int) -> int:
 
 def _what_is_read(image: LastMap, by: _Classifier, reads: str | None) -> LocalEmbeddings:
     """What the classifier reads, taken apart over the cells."""
-    head, features = image.embedder.head, by.weight.shape[1]
-    widths = {"embedding": image.embedder.dim}
+    embedder, features = image.embedder.unmapped, by.weight.shape[1]  # no classifier reads what is mapped
+    head, widths = embedder.head, {"embedding": embedder.dim}
     if isinstance(head, LinearHead):
         c, h, w = image.feature_map.shape
         widths["pooled"] = c * h * w if head.pooling == "flatten" else c
