@@ -1,8 +1,7 @@
 """Keep random cells of both images: is their similarity the sum of the parts that are left?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import numpy as np
 from dmlviz.explanation import Decomposition
 from dmlviz.explanation.options import one_of, whole_number
 from dmlviz.faithfulness.correlations import kendall, levelled, pearson, r_squared, spearman
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 from dmlviz.faithfulness.explained import Explained
-from dmlviz.faithfulness.kept_parts import adds_over_both, kept_parts
-from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level, MaskedPairs, promises_score
+from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level
 from dmlviz.faithfulness.pairs import Pairs
-from dmlviz.faithfulness.truth import truth_of
+from dmlviz.faithfulness.predicted_against_real import Kept, kept_of, predicted_against_real
+from dmlviz.faithfulness.variants import variant
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -108,80 +107,27 @@ def coalitions(
         >>> found.headline.value > found.baselines["random"]["Pearson"].value
         True
     """
-    evaluator = EVALUATOR if level == "pixels" else EVALUATOR_OF_FEATURES
-    runs = MaskedPairs(gallery, level, fill, batch_size)
     whole_number(count, "count", 3)
     one_of(side, "side", COVERED)
     if not 0 < p < 1:
         raise ValueError(f"p is the chance that a cell is kept, above 0 and below 1; got {p!r}")
 
-    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
-        rows = []
-        for query, item in chosen:
-            why = explained.of(query, item)
-            kept = random_coalitions(why, side, count, p, np.random.default_rng([seed, query, item]))
-            real = runs.once(why, (query, item), partial(runs.similarities, why, query, item, *kept))
-            known = promises_score(why, gallery, explained.is_baseline) and (
-                side != "both" or adds_over_both(why)
-            )
-            rows.append(faithfulness(kept_parts(why, *kept), real, known))
-            step()
-        return dict(zip(evaluator.figures, np.array(rows).T, strict=True))
+    def draw(why: Decomposition, seeds: Sequence[int]) -> Kept:
+        rng = np.random.default_rng(seeds)
+        return kept_of(why, side, lambda grid: rng.random((count, *grid)) < p)
 
-    options = {"level": level, "count": count, "p": p, "side": side, "fill": fill}
-    truth = truth_of(gallery)
-    return evaluate(evaluator, measure, gallery, method, pairs, truth, baselines, seed, progress, **options)
-
-
-def coalitions_features(
-    gallery: "Gallery",
-    method: "str | Explained" = "decomposition",
-    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
-    *,
-    count: int = 64,
-    p: float = 0.5,
-    side: Covered = "both",
-    batch_size: int = 64,
-    baselines: Sequence[str] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Evaluation:
-    """`coalitions` at level "features": the cells of the last feature map that are not kept are set to zero.
-
-    Args:
-        gallery: As for `coalitions`.
-        method: As for `coalitions`.
-        pairs: As for `coalitions`.
-        count: As for `coalitions`.
-        p: As for `coalitions`.
-        side: As for `coalitions`.
-        batch_size: Masked feature maps through the head at once.
-        baselines: As for `coalitions`.
-        seed: As for `coalitions`.
-        progress: As for `coalitions`.
-
-    Returns:
-        As `coalitions`. For average pooling and the dot product the exact decomposition has R2 and correlations of 1
-        up to rounding.
-
-    Raises:
-        ValueError: As `coalitions`.
-        TypeError: As `coalitions`.
-
-    Examples:
-        >>> import dmlviz as dv
-        >>> found = coalitions_features(dv.demo_gallery(), pairs=3, count=16, baselines=[], progress=False)
-        >>> -1 <= found.headline.value <= 1
-        True
-    """
-    return coalitions(
+    return predicted_against_real(
+        {"pixels": EVALUATOR, "features": EVALUATOR_OF_FEATURES},
+        draw,
+        faithfulness,
         gallery,
         method,
         pairs,
-        level="features",
+        level=level,
         count=count,
         p=p,
         side=side,
+        fill=fill,
         batch_size=batch_size,
         baselines=baselines,
         seed=seed,
@@ -189,15 +135,22 @@ def coalitions_features(
     )
 
 
-def random_coalitions(
-    why: Decomposition, side: Covered, count: int, p: float, rng: np.random.Generator
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Masks of the query's and of the gallery image's kept cells, (count, h, w) bool; None for a whole side."""
-    masks = [
-        rng.random((count, *why.grid(own))) < p if side in (own, "both") else None  # type: ignore[arg-type]
-        for own in ("query", "gallery")
-    ]
-    return masks[0], masks[1]
+coalitions_features = variant(
+    coalitions,
+    "coalitions_features",
+    """`coalitions` at level "features": the cells of the last feature map that are not kept are set to zero.
+
+    For average pooling and the dot product the exact decomposition has R2 and correlations of 1 up to rounding.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> found = coalitions_features(dv.demo_gallery(), pairs=3, count=16, baselines=[], progress=False)
+        >>> -1 <= found.headline.value <= 1
+        True
+    """,
+    level="features",
+    fill="mean",
+)
 
 
 def faithfulness(predicted: np.ndarray, real: np.ndarray, promised: bool) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
 """Do the parts add up to the score that ranked?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, evaluate, of_each_pair
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import truth_of
@@ -56,15 +56,12 @@ def completeness(
         >>> completeness(dv.demo_gallery(), pairs=5, progress=False).headline.value < 1e-6
         True
     """
+    measure = of_each_pair(EVALUATOR.figures, _missing)
     truth = truth_of(gallery)
-    return evaluate(EVALUATOR, _measure, gallery, method, pairs, truth, baselines, seed, progress)
+    return evaluate(EVALUATOR, measure, gallery, method, pairs, truth, baselines, seed, progress)
 
 
-def _measure(explained: Explained, pairs: Pairs, step: Callable[[], object]) -> Measured:
-    missing, share = [], []
-    for query, item in pairs:
-        why = explained.of(query, item)
-        missing.append(abs(why.residual))
-        share.append(abs(why.residual / why.similarity) if why.similarity else float("nan"))
-        step()
-    return {"missing": missing, "missing share": share}
+def _missing(explained: Explained, query: int, item: int) -> tuple[float, float]:
+    why = explained.of(query, item)
+    share = abs(why.residual / why.similarity) if why.similarity else float("nan")
+    return abs(why.residual), share

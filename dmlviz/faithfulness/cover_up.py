@@ -1,8 +1,7 @@
 """Cover a box of an image: does the similarity fall by what the map says lies there?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import numpy as np
 from dmlviz.explanation import Decomposition
 from dmlviz.explanation.options import one_of, whole_number
 from dmlviz.faithfulness.correlations import levelled, pearson, spearman
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 from dmlviz.faithfulness.explained import Explained
-from dmlviz.faithfulness.kept_parts import adds_over_both, kept_parts
-from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level, MaskedPairs, promises_score
+from dmlviz.faithfulness.masked_pairs import COVERED, Covered, Level
 from dmlviz.faithfulness.pairs import Pairs
-from dmlviz.faithfulness.truth import truth_of
+from dmlviz.faithfulness.predicted_against_real import Kept, kept_of, predicted_against_real
+from dmlviz.faithfulness.variants import variant
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -108,81 +107,27 @@ def cover_up(
         >>> found.headline.value > found.baselines["random"]["correlation"].value > 0.3  # by area alone
         True
     """
-    evaluator = EVALUATOR if level == "pixels" else EVALUATOR_OF_FEATURES
-    runs = MaskedPairs(gallery, level, fill, batch_size)
     whole_number(boxes, "boxes", 3)
     one_of(side, "side", COVERED)
     if size is not None:
         whole_number(size, "size", 1)
 
-    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
-        rows = []
-        for query, item in chosen:
-            why = explained.of(query, item)
-            kept = boxes_kept(why, side, boxes, size, np.random.default_rng([seed, query, item]))
-            left = kept_parts(why, kept[0], kept[1])
-            known = promises_score(why, gallery, explained.is_baseline) and (
-                side != "both" or adds_over_both(why)
-            )
-            real = runs.once(why, (query, item), partial(runs.similarities, why, query, item, *kept))
-            rows.append(agreement(left[0] - left[1:], real[0] - real[1:], known))
-            step()
-        return dict(zip(evaluator.figures, np.array(rows).T, strict=True))
+    def draw(why: Decomposition, seeds: Sequence[int]) -> Kept:
+        rng = np.random.default_rng(seeds)
+        return kept_of(why, side, lambda grid: whole_and_without(random_boxes(grid, boxes, rng, size)))
 
-    options = {"level": level, "boxes": boxes, "side": side, "size": size, "fill": fill}
-    truth = truth_of(gallery)
-    return evaluate(evaluator, measure, gallery, method, pairs, truth, baselines, seed, progress, **options)
-
-
-def cover_up_features(
-    gallery: "Gallery",
-    method: "str | Explained" = "decomposition",
-    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
-    *,
-    boxes: int = 16,
-    side: Covered = "query",
-    size: int | None = None,
-    batch_size: int = 64,
-    baselines: Sequence[str] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Evaluation:
-    """`cover_up` at level "features": boxes of the last feature map are set to zero.
-
-    Args:
-        gallery: As for `cover_up`.
-        method: As for `cover_up`.
-        pairs: As for `cover_up`.
-        boxes: As for `cover_up`.
-        side: As for `cover_up`.
-        size: As for `cover_up`.
-        batch_size: Masked feature maps through the head at once.
-        baselines: As for `cover_up`.
-        seed: As for `cover_up`.
-        progress: As for `cover_up`.
-
-    Returns:
-        As `cover_up`. For average pooling and the dot product the exact decomposition has correlation 1 and error 0
-        up to rounding.
-
-    Raises:
-        ValueError: As `cover_up`.
-        TypeError: As `cover_up`.
-
-    Examples:
-        >>> import dmlviz as dv
-        >>> found = cover_up_features(dv.demo_gallery(), pairs=4, baselines=[], progress=False)
-        >>> found.headline.value > 0.8
-        True
-    """
-    return cover_up(
+    return predicted_against_real(
+        {"pixels": EVALUATOR, "features": EVALUATOR_OF_FEATURES},
+        draw,
+        lambda left, real, promised: agreement(left[0] - left[1:], real[0] - real[1:], promised),
         gallery,
         method,
         pairs,
-        level="features",
+        level=level,
         boxes=boxes,
         side=side,
         size=size,
+        fill=fill,
         batch_size=batch_size,
         baselines=baselines,
         seed=seed,
@@ -190,19 +135,27 @@ def cover_up_features(
     )
 
 
-def boxes_kept(
-    why: Decomposition, side: Covered, count: int, size: int | None, rng: np.random.Generator
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Masks of the query's and of the gallery image's cells, (1 + count, h, w) bool: all kept, then without a box.
+cover_up_features = variant(
+    cover_up,
+    "cover_up_features",
+    """`cover_up` at level "features": boxes of the last feature map are set to zero.
 
-    None for a side that stays whole.
-    """
-    masks = [
-        ~random_boxes(why.grid(own), count, rng, size) if side in (own, "both") else None  # type: ignore[arg-type]
-        for own in ("query", "gallery")
-    ]
-    whole = [None if m is None else np.concatenate([np.ones_like(m[:1]), m]) for m in masks]
-    return whole[0], whole[1]
+    For average pooling and the dot product the exact decomposition has correlation 1 and error 0 up to rounding.
+
+    Examples:
+        >>> import dmlviz as dv
+        >>> found = cover_up_features(dv.demo_gallery(), pairs=4, baselines=[], progress=False)
+        >>> found.headline.value > 0.8
+        True
+    """,
+    level="features",
+    fill="mean",
+)
+
+
+def whole_and_without(boxes: np.ndarray) -> np.ndarray:
+    """Which cells are kept, (1 + N, h, w) bool: first all of them, then those outside each of N boxes."""
+    return np.concatenate([np.ones_like(boxes[:1]), ~boxes])
 
 
 def random_boxes(

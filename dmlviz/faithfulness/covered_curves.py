@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from dmlviz.explanation.covering import whole_number
 from dmlviz.explanation.decomposition import SIDES, Side
 from dmlviz.explanation.masked_views import FILLS, cover, finite, similarities
+from dmlviz.explanation.options import one_of, whole_number
 from dmlviz.faithfulness.estimate import Estimate
 from dmlviz.faithfulness.explained import Explained, as_explained
+from dmlviz.faithfulness.map_pixels import geometry_of
 from dmlviz.faithfulness.noisy_linear import noisy_linear
 from dmlviz.faithfulness.pairs import Pairs, as_pairs
 from dmlviz.faithfulness.pixel_order import UNITS, Unit, ranks
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 Way = Literal["insertion", "deletion"]
-Covered = Callable[[np.ndarray], np.ndarray]
 WHITE = (255.0, 255.0, 255.0)
 _STEPS = {"pixels": 101, "cells": 13}
 _STEPS_OF_ROAD = 11
@@ -54,10 +54,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            raise ValueError(f"side must be 'query' or 'gallery'; got {self.side!r}")
-        if self.unit not in UNITS:
-            raise ValueError(f"unit must be 'pixels' or 'cells'; got {self.unit!r}")
+        one_of(self.side, "side", SIDES)
+        one_of(self.unit, "unit", UNITS)
         if not (_is(self.fill, "white") or _is(self.fill, "road")):
             try:
                 cover(np.zeros((1, 1, 3), np.uint8), self.fill)
@@ -196,10 +194,10 @@ def curves_of(
 def _curve(explained: Explained, query: int, item: int, way: Way, recipe: Recipe) -> np.ndarray:
     gallery, why = explained.gallery, explained.of(query, item)
     if recipe.side == "query":
-        embedder, view, geometry = gallery.query_embedder, gallery.query_view(query), why.query_geometry
+        embedder, view = gallery.query_embedder, gallery.query_view(query)
         reference = gallery.embeddings[item]
     else:
-        embedder, view, geometry = gallery.embedder, gallery.view(item), why.gallery_geometry
+        embedder, view = gallery.embedder, gallery.view(item)
         reference = gallery.query_embeddings[query]
     values = why.overall_map(recipe.side)
     if not np.isfinite(values).all():
@@ -207,7 +205,7 @@ def _curve(explained: Explained, query: int, item: int, way: Way, recipe: Recipe
     turns = ranks(
         values,
         (view.shape[0], view.shape[1]),
-        geometry,
+        geometry_of(why, recipe.side),
         recipe.unit,
         np.random.default_rng([recipe.seed, query, item, 0]),
         embedder,
@@ -248,7 +246,9 @@ def mean_height(curves: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return np.asarray(((curves[:, 1:] + curves[:, :-1]) / 2 * np.diff(thresholds)).sum(axis=1))
 
 
-def _with_cover(view: np.ndarray, fill: Any, random: np.random.Generator) -> Covered:
+def _with_cover(
+    view: np.ndarray, fill: Any, random: np.random.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function from what is kept, (B, H, W) bool, to pictures (B, H, W, 3) uint8."""
     if _is(fill, "road"):
         return lambda keep: noisy_linear(view, keep, random)

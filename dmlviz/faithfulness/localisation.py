@@ -1,18 +1,21 @@
 """Does the map find the object? The box round its strongest region, held against the known box."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmlviz.explanation import SIDES, Side
+from dmlviz.embedder import CellGeometry
+from dmlviz.explanation import Side
 from dmlviz.faithfulness.connected import components, overlap
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate, rows_of
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.map_pixels import enlarged
+from dmlviz.faithfulness.maps_of_one_side import judging_maps_of, known_of
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.pointing import energy_on
-from dmlviz.faithfulness.truth import Box, SideTruth, Truth, truth_of
+from dmlviz.faithfulness.truth import Box, Truth
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -27,6 +30,7 @@ EVALUATOR = Evaluator(
     title="localisation",
     question="Does the box round the map's strongest region fit the object's known box?",
     figures=("IoU ≥ 0.5", "IoU ≥ 0.5, best threshold", "mean IoU", "energy inside"),
+    rates=("IoU ≥ 0.5", "IoU ≥ 0.5, best threshold"),
     better="higher",
     baselines=("random weights", "feature norm", "centre", "uniform", "random"),
     needs=("boxes",),
@@ -95,43 +99,36 @@ def localisation(
         >>> 0 <= found.headline.value <= 1
         True
     """
-    if side not in SIDES:
-        raise ValueError(f"side must be one of {', '.join(map(repr, SIDES))}; got {side!r}")
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is a share of the map's maximum, above 0 and at most 1; got {threshold}")
-    known = getattr(truth_of(gallery, truth), side)
-    thresholds = np.array([threshold, *THRESHOLDS])
-    boxes: dict[int, Box | None] = {}
+    known = known_of(gallery, truth, side)
+    thresholds = thresholds_with(threshold)
+    box_of = cache(known.box)
 
-    def measure(explained: Explained, pairs: Pairs, step: Callable[[], object]) -> Measured:
-        hits, shared, energy = [], [], []
-        for query, item in pairs:
-            image = query if side == "query" else item
-            if image not in boxes:
-                boxes[image] = known.box(image)
-            pixels = map_in_view(explained, query, item, side, known)
-            overlaps = overlaps_at(pixels, thresholds, boxes[image])
-            hits.append([hit(ious) for ious in overlaps])
-            shared.append(overlaps[0].mean())
-            energy.append(_energy_inside(pixels, boxes[image]))
-            step()
-        return {
-            "IoU ≥ 0.5": np.array(hits)[:, 0],
-            "IoU ≥ 0.5, best threshold": best_column(np.array(hits)),
-            "mean IoU": shared,
-            "energy inside": energy,
-        }
+    def judge(image: int, values: np.ndarray, geometry: CellGeometry | None) -> list[float]:
+        pixels, box = enlarged(values, known.embedder.input_size, geometry), box_of(image)
+        overlaps = overlaps_at(pixels, thresholds, box)
+        return [float(overlaps[0].mean()), _energy_inside(pixels, box), *map(hit, overlaps)]
+
+    trial = judging_maps_of(side, judge)
+
+    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
+        rows = rows_of(trial, explained, chosen, step)
+        shared, energy, hits = rows[:, 0], rows[:, 1], rows[:, 2:]
+        return dict(zip(EVALUATOR.figures, (hits[:, 0], best_column(hits), shared, energy), strict=True))
 
     said = {"side": side, "threshold": threshold}
     asked = Truth(known, known)
     return evaluate(EVALUATOR, measure, gallery, method, pairs, asked, baselines, seed, progress, **said)
 
 
-def map_in_view(explained: Explained, query: int, item: int, side: Side, known: SideTruth) -> np.ndarray:
-    """The overall map of one side in the pixels of its view, (H, W) float64."""
-    why = explained.of(query, item)
-    geometry = why.query_geometry if side == "query" else why.gallery_geometry
-    return enlarged(why.overall_map(side), known.embedder.input_size, geometry)
+def thresholds_with(threshold: float) -> np.ndarray:
+    """The threshold that was asked for, then `THRESHOLDS`: (T,), shares of a map's maximum.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is a share of the map's maximum, above 0 and at most 1; got {threshold}")
+    return np.array([threshold, *THRESHOLDS])
 
 
 def overlaps_at(pixels: np.ndarray, thresholds: np.ndarray, box: Box | None) -> list[np.ndarray]:

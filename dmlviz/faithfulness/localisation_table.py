@@ -8,9 +8,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from dmlviz.explanation import decompose_similarity, explain_ranking
+from dmlviz.explanation.masked_views import similarities
 from dmlviz.faithfulness.estimate import Estimate
 from dmlviz.faithfulness.explained import Explained
-from dmlviz.faithfulness.localisation import THRESHOLDS, hit, overlaps_at
+from dmlviz.faithfulness.localisation import hit, overlaps_at, thresholds_with
 from dmlviz.faithfulness.map_pixels import enlarged
 from dmlviz.faithfulness.truth import Box, truth_of
 
@@ -67,7 +68,7 @@ def localisation_table(
 
     Returns:
         One row per network and method, columns: network, method; error (0 to 1, lower is better), low, high (its 95 %
-        interval, a bootstrap over labels); best_error, best_low, best_high, at best_threshold; class_error; box_error
+        interval over labels, see `Estimate.interval`); best_error, best_low, best_high, at best_threshold; class_error; box_error
         and best_box_error, whatever the class; queries, left_out (those without a box on the view, or whose map is
         not finite).
 
@@ -77,8 +78,7 @@ def localisation_table(
     """
     if not networks:
         raise ValueError("there is no network to ask; give galleries by name")
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is a share of the map's maximum, above 0 and at most 1; got {threshold}")
+    thresholds = thresholds_with(threshold)
     if queries is not None and queries < 1:
         raise ValueError(f"queries must be at least 1, or None for all; got {queries}")
     chosen = {name: _chosen(name, gallery, queries, seed) for name, gallery in networks.items()}
@@ -96,7 +96,7 @@ def localisation_table(
         total = len(ways) * len(boxes)
         with tqdm(total=total, desc=f"localisation, {name}", unit="map", disable=not progress) as bar:
             for method, way in ways.items():
-                judged = _judged(gallery, chosen[name], boxes, way, threshold, bar.update)
+                judged = _judged(gallery, chosen[name], boxes, way, thresholds, bar.update)
                 rows.append({"network": name, "method": method, **judged.figures()})
     import pandas as pd
 
@@ -186,11 +186,10 @@ def _decomposition_of_prototypes(gallery: "Gallery", known: np.ndarray, labels: 
         offset = np.stack([part.offset for part in parts]).mean(axis=0, dtype=np.float64)
         prototypes.append(LocalEmbeddings(vectors, offset))
     means = np.stack([prototype.embedding for prototype in prototypes])
-    if kind == "cosine":
-        means = means / np.linalg.norm(means, axis=1, keepdims=True)
 
     def say(q: int) -> Said:
-        nearest = int((means @ gallery.query_embedding(q).astype(np.float64)).argmax())
+        scores = similarities(gallery.query_embedding(q)[None], means, kind)[:, 0]
+        nearest = int(scores.argmax())
         why = decompose_similarity(gallery.query_local(q), prototypes[nearest], kind)
         return str(known[nearest]), why.overall_map("query")
 
@@ -210,7 +209,7 @@ class _Judged:
         errors = np.where(np.isfinite(self.fits), 1 - self.right[:, None] * self.fits, np.nan)
         counted = np.isfinite(errors[:, 0])
         best = int(errors[counted].mean(axis=0).argmin()) if counted.any() else 0
-        asked, kindest = (Estimate("error", errors[:, i], self.clusters) for i in (0, best))
+        asked, kindest = (Estimate("error", errors[:, i], self.clusters, rate=True) for i in (0, best))
         boxes = 1 - self.fits[counted]
         return {
             "error": asked.value,
@@ -233,10 +232,9 @@ def _judged(
     queries: np.ndarray,
     boxes: Sequence[Box | None],
     way: Way,
-    threshold: float,
+    thresholds: np.ndarray,
     step: Callable[[], object],
 ) -> _Judged:
-    thresholds = np.array([threshold, *THRESHOLDS])
     labels, network = np.asarray(gallery.query_labels), gallery.query_embedder
     right, fits = [], []
     for query, box in zip(queries.tolist(), boxes, strict=True):

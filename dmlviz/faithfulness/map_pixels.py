@@ -3,6 +3,7 @@
 import numpy as np
 
 from dmlviz.embedder import CellGeometry, half_pixel
+from dmlviz.explanation import Decomposition, Side
 
 
 def dilated(mask: np.ndarray, by: int = 2) -> np.ndarray:
@@ -29,6 +30,11 @@ def dilated(mask: np.ndarray, by: int = 2) -> np.ndarray:
         across[:, step:] |= grown[:, :-step]
         across[:, :-step] |= grown[:, step:]
     return across
+
+
+def geometry_of(why: Decomposition, side: Side) -> CellGeometry | None:
+    """Where the cells of one side of an explanation lie on its view; None for the half-pixel rule."""
+    return why.query_geometry if side == "query" else why.gallery_geometry
 
 
 def cell_pixels(

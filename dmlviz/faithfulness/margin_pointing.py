@@ -1,6 +1,7 @@
 """Does the margin map peak on the one part in which two images differ?"""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +15,14 @@ from dmlviz.faithfulness.map_pixels import cell_pixels, dilated, enlarged, peak_
 from dmlviz.faithfulness.opponents import AGAINST, Against, Opponents, siblings, swapped
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import SideTruth, truth_of
+from dmlviz.faithfulness.variants import variant
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 _FIGURES = ("peak", "part")
-_BASELINES = ("random weights", "feature norm", "centre", "uniform")
 OWN_BASELINES = ("overall map",)
 """Baselines that are measured along with the method."""
-_CAUTION = (
-    "a network may tell two images apart by more than the part in which they differ, or not at all: then an exact "
-    "map misses, too. Maps of one image only (feature norm, centre, uniform) have no margin and are taken as they are"
-)
-_SOURCE = (
-    "after the contrastivity of FunnyBirds (Hesse, Schaub-Meyer and Roth 2023) and the pointing game (Zhang et al. "
-    "2016), for the margin of two similarities; the part of most mass counts the map's positive values alone"
-)
 
 EVALUATOR = Evaluator(
     name="margin-pointing",
@@ -38,28 +31,30 @@ EVALUATOR = Evaluator(
         "Asked why the right one and not a sibling that differs in one part, does the margin map point at that part?"
     ),
     figures=_FIGURES,
+    rates=_FIGURES,
     better="higher",
-    baselines=_BASELINES,
+    baselines=("random weights", "feature norm", "centre", "uniform"),
     needs=("parts", "kin in the gallery", "linear"),
-    caution=_CAUTION,
+    caution=(
+        "a network may tell two images apart by more than the part in which they differ, or not at all: then an "
+        "exact map misses, too. Maps of one image only (feature norm, centre, uniform) have no margin and are taken "
+        "as they are"
+    ),
     headline=True,
-    source=_SOURCE,
+    source=(
+        "after the contrastivity of FunnyBirds (Hesse, Schaub-Meyer and Roth 2023) and the pointing game (Zhang et "
+        "al. 2016), for the margin of two similarities; the part of most mass counts the map's positive values alone"
+    ),
     own_baselines=OWN_BASELINES,
 )
-SWAPPED = Evaluator(
+SWAPPED = replace(
+    EVALUATOR,
     name="margin-pointing-swapped",
     title="margin pointing, swapped part",
     question=(
         "Asked why the right one and not the same picture with one part swapped, does the margin map point at it?"
     ),
-    figures=_FIGURES,
-    better="higher",
-    baselines=_BASELINES,
     needs=("parts of both sides", "redrawing the gallery", "linear"),
-    caution=_CAUTION,
-    headline=True,
-    source=_SOURCE,
-    own_baselines=OWN_BASELINES,
 )
 
 
@@ -152,29 +147,12 @@ def margin_pointing(
     return with_own_baselines(found, OWN_BASELINES, keep=own)
 
 
-def margin_pointing_swapped(
-    gallery: "Gallery",
-    method: "str | Explained" = "decomposition",
-    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
-    *,
-    truth: Any = None,
-    grown: int = 2,
-    baselines: Sequence[str] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Evaluation:
-    """`margin_pointing` against the right image itself, drawn again with one part swapped."""
-    return margin_pointing(
-        gallery,
-        method,
-        pairs,
-        truth=truth,
-        against="swapped",
-        grown=grown,
-        baselines=baselines,
-        seed=seed,
-        progress=progress,
-    )
+margin_pointing_swapped = variant(
+    margin_pointing,
+    "margin_pointing_swapped",
+    "`margin_pointing` against the right image itself, drawn again with one part swapped.",
+    against="swapped",
+)
 
 
 def part_with_most(values: np.ndarray, masks: Mapping[str, np.ndarray], part: str) -> float:

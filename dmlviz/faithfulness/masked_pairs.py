@@ -1,15 +1,15 @@
 """The real similarity of two images of which only some cells are kept: what predictions are held against."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from dmlviz.embedder import CellGeometry, embed_kept_cells, half_pixel
-from dmlviz.explanation import SIDES, Decomposition, Side
+from dmlviz.explanation import Decomposition, Side
 from dmlviz.explanation.masked_views import embed_covered
 from dmlviz.explanation.options import one_of, whole_number
+from dmlviz.faithfulness.map_pixels import geometry_of
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -52,7 +52,7 @@ class KeptCells:
 
 @dataclass
 class MaskedPairs:
-    """Runs the network on a gallery's images with cells taken away.
+    """Runs the network on a gallery's images with cells taken away; asked for the same again, it remembers.
 
     Attributes:
         gallery: The gallery.
@@ -66,7 +66,7 @@ class MaskedPairs:
     level: Level = "pixels"
     fill: Any = "mean"
     batch_size: int = 64
-    _known: dict[Any, Any] = field(default_factory=dict)
+    _known: dict[Any, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of(self.level, "level", LEVELS)
@@ -97,9 +97,8 @@ class MaskedPairs:
                     f"the maps of {why.method!r} have {_by(cells.shape[1:])} cells. Use level='pixels'"
                 )
             return embed_kept_cells(embedder, picture, cells, self.batch_size).astype(np.float64)
-        geometry = why.query_geometry if of_query else why.gallery_geometry
         view = embedder.view(picture)
-        masks = KeptCells((view.shape[0], view.shape[1]), cells, geometry)
+        masks = KeptCells((view.shape[0], view.shape[1]), cells, geometry_of(why, side))
         return embed_covered(embedder, view, masks, self.fill, self.batch_size, lambda _: None)
 
     def similarities(
@@ -110,7 +109,7 @@ class MaskedPairs:
         of_query: np.ndarray | None = None,
         of_gallery: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The real similarity of a pair under N masks of its cells.
+        """The real similarity of a pair under N masks of its cells: it does not depend on the method.
 
         Args:
             why: The pair's explanation, whose cells are meant.
@@ -122,21 +121,19 @@ class MaskedPairs:
         Returns:
             (N,) float64, of the gallery's similarity; NaN where a cosine is undefined.
         """
-        asked = self.gallery.query_embedding(query)[None].astype(np.float64)
-        given = self.gallery.embeddings[[item]].astype(np.float64)
-        if of_query is not None:
-            asked = self.embeddings("query", query, why, of_query)
-        if of_gallery is not None:
-            given = self.embeddings("gallery", item, why, of_gallery)
-        return paired(asked, given, self.gallery.similarity)
-
-    def once(self, why: Decomposition, pair: tuple[int, int], make: Callable[[], np.ndarray]) -> np.ndarray:
-        """What does not depend on the method, made once for all methods whose cells lie alike."""
-        grids = tuple(why.grid(side) if why.has_map(side) else None for side in SIDES)  # type: ignore[arg-type]
-        key = (pair, grids, why.query_geometry, why.gallery_geometry)
+        kept = [
+            None if of is None else (of.shape, np.packbits(of).tobytes()) for of in (of_query, of_gallery)
+        ]
+        key = (query, item, *kept, why.query_geometry, why.gallery_geometry)
         if key not in self._known:
-            self._known[key] = make()
-        return np.asarray(self._known[key])
+            asked = self.gallery.query_embedding(query)[None].astype(np.float64)
+            given = self.gallery.embeddings[[item]].astype(np.float64)
+            if of_query is not None:
+                asked = self.embeddings("query", query, why, of_query)
+            if of_gallery is not None:
+                given = self.embeddings("gallery", item, why, of_gallery)
+            self._known[key] = paired(asked, given, self.gallery.similarity)
+        return self._known[key]
 
 
 def paired(queries: np.ndarray, items: np.ndarray, kind: str) -> np.ndarray:
@@ -145,7 +142,7 @@ def paired(queries: np.ndarray, items: np.ndarray, kind: str) -> np.ndarray:
     Args:
         queries: (N, D), or (1, D) for one and the same.
         items: (N, D), or (1, D).
-        kind: "cosine" or "dot".
+        kind: "cosine", "dot" or "l2", minus the squared distance.
 
     Returns:
         (N,) float64; NaN where a cosine is undefined, because an embedding has length zero.
@@ -155,16 +152,13 @@ def paired(queries: np.ndarray, items: np.ndarray, kind: str) -> np.ndarray:
         >>> paired(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]), "cosine").tolist()
         [0.6, 0.8, nan]
     """
+    if kind == "l2":
+        return np.asarray(-np.square(queries - items).sum(1))
     products = (queries * items).sum(1)
     if kind == "dot":
         return np.asarray(products)
     lengths = np.linalg.norm(queries, axis=1) * np.linalg.norm(items, axis=1)
     return np.divide(products, lengths, out=np.full_like(products, np.nan), where=lengths > 0)
-
-
-def promises_score(why: Decomposition, gallery: "Gallery", baseline: bool) -> bool:
-    """Whether the parts are meant to add up to the very similarity that the gallery ranks by."""
-    return why.promises and not baseline and why.kind == gallery.similarity
 
 
 def _by(size: tuple[int, ...]) -> str:

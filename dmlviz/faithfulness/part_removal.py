@@ -14,6 +14,7 @@ from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.map_pixels import dilated, enlarged
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import Truth, truth_of
+from dmlviz.faithfulness.variants import variant
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -32,6 +33,7 @@ PART_REMOVAL = Evaluator(
     better="higher",
     baselines=("random weights", "feature norm", "centre", "uniform", *OWN_BASELINES),
     needs=("parts", "redrawing"),
+    rates=("agreement",),
     caution=(
         "sums over a part follow the part's size, so that even a uniform map scores well: read the skill, which is 0 "
         "for it. A picture without a part is none that the network was trained on unless training left parts out; "
@@ -57,27 +59,25 @@ PART_SWAP = replace(
 )
 
 
-def part_removal(
+def _with_parts_changed(
     gallery: "Gallery",
     method: "str | Explained" = "decomposition",
     pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
     *,
+    change: Change = "remove",
     truth: Any = None,
     density: bool = False,
     baselines: Sequence[str] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Evaluation:
-    """Take away each part of the query and hold the loss against what the map puts on that part.
-
-    For a pair (q, g) and each part p that is visible on q, q is drawn again without it, all else alike: the drop is
-    s(q, g) − s(q without p, g), and the part's importance is the sum of q's overall map, in pixels, over p's mask
-    grown by 2 pixels. Left out are pairs with fewer than three visible parts, and maps that are not finite.
+    """Change each part of the query and hold the loss against what the map puts on that part.
 
     Args:
         gallery: The gallery to look at.
         method: A name of `METHODS`, or an `Explained`; it must have a map of the query.
         pairs: How many pairs to choose by the usual rule (see `choose_pairs`), or which.
+        change: "remove" or "swap".
         truth: What is known of the pictures; see `truth_of`.
         density: Whether a part's importance is the mean over its mask instead of the sum; then its size does not
             count, and the uniform map's SD is ½.
@@ -96,6 +96,30 @@ def part_removal(
     Raises:
         ValueError: If no parts are known or the pictures cannot be drawn again; if the method is unknown, does not
             suit the gallery or has no map of the query.
+    """
+    known = truth_of(gallery, truth)
+
+    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
+        changed = changed_queries(gallery, known.query, change)
+        return _measure(explained, chosen, known, changed, density, step)
+
+    evaluator = PART_REMOVAL if change == "remove" else PART_SWAP
+    names = evaluator.baselines if baselines is None else baselines
+    others = [name for name in names if name not in OWN_BASELINES]
+    found = evaluate(
+        evaluator, measure, gallery, method, pairs, known, others, seed, progress, density=density
+    )
+    return with_own_baselines(found, OWN_BASELINES, keep=[name for name in names if name in OWN_BASELINES])
+
+
+part_removal = variant(
+    _with_parts_changed,
+    "part_removal",
+    """Take away each part of the query and hold the loss against what the map puts on that part.
+
+    For a pair (q, g) and each part p that is visible on q, q is drawn again without it, all else alike: the drop is
+    s(q, g) − s(q without p, g), and the part's importance is the sum of q's overall map, in pixels, over p's mask
+    grown by 2 pixels. Left out are pairs with fewer than three visible parts, and maps that are not finite.
 
     Examples:
         >>> import dmlviz as dv
@@ -104,69 +128,19 @@ def part_removal(
         >>> found = part_removal(gallery, pairs=5, baselines=["uniform"], progress=False)
         >>> found.headline.name, found.baselines["uniform"]["skill"].value
         ('skill', 0.0)
-    """
-    return _asked(PART_REMOVAL, "remove", gallery, method, pairs, truth, density, baselines, seed, progress)
-
-
-def part_swap(
-    gallery: "Gallery",
-    method: "str | Explained" = "decomposition",
-    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
-    *,
-    truth: Any = None,
-    density: bool = False,
-    baselines: Sequence[str] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Evaluation:
+    """,
+    change="remove",
+)
+part_swap = variant(
+    _with_parts_changed,
+    "part_swap",
     """Give each part of the query another look and hold the loss against what the map puts on that part.
 
     As `part_removal`, but the part is drawn with another shape, colour or both instead of being left out, so that the
     picture stays one of a whole subject. The new look is always the same for one image and part.
-
-    Args:
-        gallery: The gallery to look at.
-        method: A name of `METHODS`, or an `Explained`; it must have a map of the query.
-        pairs: How many pairs to choose by the usual rule (see `choose_pairs`), or which.
-        truth: What is known of the pictures; see `truth_of`.
-        density: As for `part_removal`.
-        baselines: As for `part_removal`.
-        seed: Of the choice of pairs.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        The figures of `part_removal`.
-
-    Raises:
-        ValueError: As `part_removal`.
-    """
-    return _asked(PART_SWAP, "swap", gallery, method, pairs, truth, density, baselines, seed, progress)
-
-
-def _asked(
-    evaluator: Evaluator,
-    change: Change,
-    gallery: "Gallery",
-    method: "str | Explained",
-    pairs: "int | Pairs | Sequence[tuple[int, int]]",
-    truth: Any,
-    density: bool,
-    baselines: Sequence[str] | None,
-    seed: int,
-    progress: bool,
-) -> Evaluation:
-    known = truth_of(gallery, truth)
-
-    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
-        changed = changed_queries(gallery, known.query, change)
-        return _measure(explained, chosen, known, changed, density, step)
-
-    names = evaluator.baselines if baselines is None else baselines
-    others = [name for name in names if name not in OWN_BASELINES]
-    found = evaluate(
-        evaluator, measure, gallery, method, pairs, known, others, seed, progress, density=density
-    )
-    return with_own_baselines(found, OWN_BASELINES, keep=[name for name in names if name in OWN_BASELINES])
+    """,
+    change="swap",
+)
 
 
 def _measure(

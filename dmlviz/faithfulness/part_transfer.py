@@ -7,10 +7,9 @@ import numpy as np
 
 from dmlviz.explanation import Decomposition
 from dmlviz.explanation.decomposition import SIDES, Side
-from dmlviz.faithfulness.estimate import Estimate
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate, with_own_baselines
 from dmlviz.faithfulness.explained import Explained
-from dmlviz.faithfulness.map_pixels import cell_pixels, cell_with_most, dilated, peak_share
+from dmlviz.faithfulness.map_pixels import cell_pixels, cell_with_most, dilated, geometry_of, peak_share
 from dmlviz.faithfulness.opponents import same_label
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import Truth, truth_of
@@ -27,6 +26,7 @@ EVALUATOR = Evaluator(
     title="part transfer",
     question="Hover a part of one image: does the map of that point peak on the same part of the other?",
     figures=_FIGURES,
+    rates=_FIGURES,
     better="higher",
     baselines=("random weights", "centre", "uniform"),
     needs=("parts of both sides", "point maps"),
@@ -157,7 +157,7 @@ def _measure(
     values = dict(zip(names, np.asarray(rows, np.float64).reshape(-1, len(names)).T, strict=True))
     cluster_of, part_of = np.asarray(clusters, np.int64), np.asarray(parts)
     by_part = {
-        f"contribution: {part}": Estimate(
+        f"contribution: {part}": EVALUATOR.estimate(
             f"contribution: {part}", values["contribution"][part_of == part], cluster_of[part_of == part]
         )
         for part in shared
@@ -205,5 +205,4 @@ def same_place(
 
 
 def _pixels(why: Decomposition, side: Side, mask: np.ndarray) -> np.ndarray:
-    geometry = why.query_geometry if side == "query" else why.gallery_geometry
-    return cell_pixels(why.grid(side), (mask.shape[0], mask.shape[1]), geometry)
+    return cell_pixels(why.grid(side), (mask.shape[0], mask.shape[1]), geometry_of(why, side))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from dmlviz.embedder import CellGeometry, half_pixel
+from dmlviz.explanation.options import one_of
 from dmlviz.faithfulness.map_pixels import enlarged
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def ranks(
         >>> ranks(np.array([[1.0, 5.0], [-2.0, 3.0]]), (2, 4), None, "cells", draw).tolist()
         [[2, 2, 0, 0], [3, 3, 1, 1]]
     """
-    if unit not in UNITS:
-        raise ValueError(f"unit must be 'pixels' or 'cells'; got {unit!r}")
+    one_of(unit, "unit", UNITS)
     grid = (values.shape[0], values.shape[1])
     if unit == "cells":
         rows, cols = nearest_cells(grid, view_size, geometry)

@@ -1,16 +1,20 @@
 """Does the map's peak lie on the object? The pointing game."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmlviz.explanation import SIDES, Side
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.embedder import CellGeometry
+from dmlviz.explanation import Side
+from dmlviz.explanation.options import whole_number
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, evaluate, of_each_pair
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.map_pixels import cell_pixels, dilated, enlarged, peak_share
+from dmlviz.faithfulness.maps_of_one_side import judging_maps_of, known_of
 from dmlviz.faithfulness.pairs import Pairs
-from dmlviz.faithfulness.truth import Truth, truth_of
+from dmlviz.faithfulness.truth import Truth
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -20,6 +24,7 @@ EVALUATOR = Evaluator(
     title="pointing game",
     question="Does the map's peak lie on the object, and not on the background?",
     figures=("peak on the object", "energy on the object"),
+    rates=("peak on the object",),
     better="higher",
     baselines=("random weights", "feature norm", "centre", "uniform", "random"),
     needs=("boxes",),
@@ -74,6 +79,7 @@ def pointing(
     Raises:
         ValueError: If neither parts nor boxes are known on that side, the method is unknown or does not suit the
             gallery or has no map of that side, or the side or tolerance is impossible.
+        TypeError: If the tolerance is no whole number.
 
     Examples:
         >>> import dmlviz as dv
@@ -81,32 +87,24 @@ def pointing(
         >>> 0 <= found.headline.value <= 1
         True
     """
-    if side not in SIDES:
-        raise ValueError(f"side must be one of {', '.join(map(repr, SIDES))}; got {side!r}")
-    if tolerance < 0 or tolerance != int(tolerance):
-        raise ValueError(f"tolerance is a whole number of pixels, at least 0; got {tolerance}")
-    known = getattr(truth_of(gallery, truth), side)
-    objects: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    known = known_of(gallery, truth, side)
+    tolerance = whole_number(tolerance, "tolerance", 0)
 
-    def measure(explained: Explained, pairs: Pairs, step: Callable[[], object]) -> Measured:
-        peaks, energy = [], []
-        for query, item in pairs:
-            image = query if side == "query" else item
-            if image not in objects:
-                whole = known.whole(image)
-                objects[image] = whole, dilated(whole, int(tolerance))
-            whole, grown = objects[image]
-            why = explained.of(query, item)
-            geometry = why.query_geometry if side == "query" else why.gallery_geometry
-            values = why.overall_map(side)
-            seen = bool(whole.any())
-            pixels = cell_pixels(why.grid(side), whole.shape, geometry)
-            peaks.append(peak_share(values, grown, pixels) if seen else np.nan)
-            energy.append(energy_on(enlarged(values, whole.shape, geometry), whole) if seen else np.nan)
-            step()
-        return {"peak on the object": peaks, "energy on the object": energy}
+    @cache
+    def object_on(image: int) -> tuple[np.ndarray, np.ndarray]:
+        whole = known.whole(image)
+        return whole, dilated(whole, tolerance)
 
-    said = {"side": side, "tolerance": int(tolerance)}
+    def judge(image: int, values: np.ndarray, geometry: CellGeometry | None) -> tuple[float, float]:
+        whole, grown = object_on(image)
+        if not whole.any():
+            return float("nan"), float("nan")
+        size = (whole.shape[0], whole.shape[1])
+        pixels = cell_pixels((values.shape[0], values.shape[1]), size, geometry)
+        return peak_share(values, grown, pixels), energy_on(enlarged(values, size, geometry), whole)
+
+    measure = of_each_pair(EVALUATOR.figures, judging_maps_of(side, judge))
+    said = {"side": side, "tolerance": tolerance}
     asked = Truth(known, known)
     return evaluate(EVALUATOR, measure, gallery, method, pairs, asked, baselines, seed, progress, **said)
 

@@ -1,13 +1,14 @@
 """Does a map depend on the other image, and not on which of the two asks?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dmlviz.explanation import Decomposition, Side
 from dmlviz.faithfulness.correlations import spearman
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, evaluate, of_each_pair
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.truth import truth_of
@@ -83,14 +84,11 @@ def reference_swap(
         1.0
     """
 
-    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
-        kept = []
-        for query, item in chosen:
-            other = other_item(gallery, query, item, seed)
-            kept.append(float("nan") if other is None else _maps_agree(explained, query, item, other))
-            step()
-        return {"map kept": kept}
+    def trial(explained: Explained, query: int, item: int) -> tuple[float]:
+        other = other_item(gallery, query, item, seed)
+        return (float("nan") if other is None else _maps_agree(explained, query, item, other),)
 
+    measure = of_each_pair(REFERENCE_SWAP.figures, trial)
     truth = truth_of(gallery)
     return evaluate(REFERENCE_SWAP, measure, gallery, method, pairs, truth, baselines, seed, progress)
 
@@ -133,19 +131,18 @@ def symmetry(
     """
     back = reversed_gallery(gallery)
 
-    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
-        turned = (
+    @cache
+    def turned(explained: Explained) -> Explained:
+        return (
             explained
             if back is gallery
             else explained_there(explained, back, "the pairs the other way round")
         )
-        rows = []
-        for query, item in chosen:
-            rows.append(asymmetry(explained.of(query, item), turned.of(item, query)))
-            step()
-        changed = np.asarray(rows, np.float64).reshape(-1, 2)
-        return {"map changed": changed[:, 0], "pairs changed": changed[:, 1]}
 
+    def trial(explained: Explained, query: int, item: int) -> tuple[float, float]:
+        return asymmetry(explained.of(query, item), turned(explained).of(item, query))
+
+    measure = of_each_pair(SYMMETRY.figures, trial)
     truth = truth_of(gallery)
     return evaluate(SYMMETRY, measure, gallery, method, pairs, truth, baselines, seed, progress)
 

@@ -1,6 +1,6 @@
 """Take cells away from both images, in the order of their importance together: how fast does the similarity fall?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +8,14 @@ import numpy as np
 
 from dmlviz.explanation import Decomposition
 from dmlviz.explanation.options import whole_number
-from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 from dmlviz.faithfulness.explained import Explained, as_explained
 from dmlviz.faithfulness.kept_parts import kept_parts
 from dmlviz.faithfulness.masked_pairs import Level, MaskedPairs
 from dmlviz.faithfulness.pairs import Pairs, as_pairs
+from dmlviz.faithfulness.predicted_against_real import predicted_against_real
 from dmlviz.faithfulness.removal import kept_along, removal_order
-from dmlviz.faithfulness.truth import truth_of
+from dmlviz.faithfulness.variants import variant
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -130,8 +131,10 @@ def removal_curves(
     """
     whole_number(steps, "steps", 2)
     ((query, item),) = as_pairs(gallery, [(query, item)])
+    runs = MaskedPairs(gallery, level, fill, batch_size)
     why = as_explained(gallery, method).of(query, item)
-    return _curves(MaskedPairs(gallery, level, fill, batch_size), why, query, item, steps, seed)
+    kept = both_orders(why, steps, [seed, query, item])
+    return curves_of(kept_parts(why, *kept), runs.similarities(why, query, item, *kept))
 
 
 def second_order_curves(
@@ -185,71 +188,46 @@ def second_order_curves(
         >>> found.headline.value > found.baselines["uniform"]["area in similarity"].value
         True
     """
-    evaluator = EVALUATOR if level == "pixels" else EVALUATOR_OF_FEATURES
-    runs = MaskedPairs(gallery, level, fill, batch_size)
     whole_number(steps, "steps", 2)
 
-    def measure(explained: Explained, chosen: Pairs, step: Callable[[], object]) -> Measured:
-        rows = []
-        for query, item in chosen:
-            found = _curves(runs, explained.of(query, item), query, item, steps, seed)
-            rows.append((found.area, found.normalised_area, found.normalised_predicted_area))
-            step()
-        return dict(zip(evaluator.figures, np.array(rows).T, strict=True))
+    def areas(predicted: np.ndarray, real: np.ndarray, promised: bool) -> tuple[float, float, float]:
+        found = curves_of(predicted, real)
+        return found.area, found.normalised_area, found.normalised_predicted_area
 
-    options = {"level": level, "steps": steps, "fill": fill}
-    truth = truth_of(gallery)
-    return evaluate(evaluator, measure, gallery, method, pairs, truth, baselines, seed, progress, **options)
+    return predicted_against_real(
+        {"pixels": EVALUATOR, "features": EVALUATOR_OF_FEATURES},
+        lambda why, seeds: both_orders(why, steps, seeds),
+        areas,
+        gallery,
+        method,
+        pairs,
+        level=level,
+        steps=steps,
+        fill=fill,
+        batch_size=batch_size,
+        baselines=baselines,
+        seed=seed,
+        progress=progress,
+    )
 
 
-def second_order_curves_features(
-    gallery: "Gallery",
-    method: "str | Explained" = "decomposition",
-    pairs: "int | Pairs | Sequence[tuple[int, int]]" = 200,
-    *,
-    steps: int = 12,
-    batch_size: int = 64,
-    baselines: Sequence[str] | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Evaluation:
+second_order_curves_features = variant(
+    second_order_curves,
+    "second_order_curves_features",
     """`second_order_curves` at level "features": cells of the last feature maps are set to zero.
 
-    Args:
-        gallery: As for `second_order_curves`.
-        method: As for `second_order_curves`.
-        pairs: As for `second_order_curves`.
-        steps: As for `second_order_curves`.
-        batch_size: Masked feature maps through the head at once.
-        baselines: As for `second_order_curves`.
-        seed: As for `second_order_curves`.
-        progress: As for `second_order_curves`.
-
-    Returns:
-        As `second_order_curves`. For average pooling and the dot product the predicted curves of the exact
-        decomposition are the real ones up to rounding.
-
-    Raises:
-        ValueError: As `second_order_curves`.
-        TypeError: As `second_order_curves`.
+    For average pooling and the dot product the predicted curves of the exact decomposition are the real ones up to
+    rounding.
 
     Examples:
         >>> import dmlviz as dv
         >>> found = second_order_curves_features(dv.demo_gallery(), pairs=4, baselines=[], progress=False)
         >>> found.headline.value > 0
         True
-    """
-    return second_order_curves(
-        gallery,
-        method,
-        pairs,
-        level="features",
-        steps=steps,
-        batch_size=batch_size,
-        baselines=baselines,
-        seed=seed,
-        progress=progress,
-    )
+    """,
+    level="features",
+    fill="mean",
+)
 
 
 def area_between(x: np.ndarray, above: np.ndarray, below: np.ndarray) -> float:
@@ -270,17 +248,23 @@ def lead(full: float, empty: float, least: float = 0.05) -> float:
     return by if by > least * max(abs(full), abs(empty)) else float("nan")
 
 
-def _curves(
-    runs: MaskedPairs, why: Decomposition, query: int, item: int, steps: int, seed: int
-) -> RemovalCurves:
-    orders = [
-        removal_order(why, first, np.random.default_rng([seed, query, item])) for first in (True, False)
+def both_orders(why: Decomposition, steps: int, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """What is kept of both images, most important first and then least: (2·(steps + 1), h, w) bool each."""
+    kept = [
+        kept_along(
+            removal_order(why, first, np.random.default_rng(seeds)),
+            steps,
+            why.grid("query"),
+            why.grid("gallery"),
+        )
+        for first in (True, False)
     ]
-    kept = [kept_along(order, steps, why.grid("query"), why.grid("gallery")) for order in orders]
-    of_query, of_gallery = (np.concatenate([one[side] for one in kept]) for side in (0, 1))
-    real = runs.similarities(why, query, item, of_query, of_gallery)
-    real = np.where(np.isnan(real), 0.0, real).reshape(
-        2, -1
-    )  # nothing left: no direction, so nothing in common
-    told = kept_parts(why, of_query, of_gallery).reshape(2, -1)
-    return RemovalCurves(np.arange(steps + 1) / steps, real[0], real[1], told[0], told[1])
+    return np.concatenate([one[0] for one in kept]), np.concatenate([one[1] for one in kept])
+
+
+def curves_of(predicted: np.ndarray, real: np.ndarray) -> RemovalCurves:
+    """The curves of a pair from its similarities under the masks of `both_orders`, predicted and real."""
+    told = predicted.reshape(2, -1)
+    seen = np.where(np.isnan(real), 0.0, real).reshape(2, -1)  # nothing left: no direction, nothing in common
+    steps = told.shape[1] - 1
+    return RemovalCurves(np.arange(steps + 1) / steps, seen[0], seen[1], told[0], told[1])

@@ -14,8 +14,8 @@ from patchwork import BLACK, patchwork, planted, slow_prediction, slow_similarit
 import dmlviz as dv
 from dmlviz.embedder import birds_embedder
 from dmlviz.faithfulness import Explained, coalitions, coalitions_features
-from dmlviz.faithfulness.coalitions import EVALUATOR, faithfulness, random_coalitions
-from dmlviz.faithfulness.masked_pairs import paired
+from dmlviz.faithfulness.coalitions import EVALUATOR, faithfulness
+from dmlviz.faithfulness.masked_pairs import MaskedPairs, paired
 
 PAIRS = [(0, 1), (2, 3), (4, 0), (5, 2)]
 QUIET = {"baselines": (), "progress": False}
@@ -155,16 +155,24 @@ def test_the_order_of_pairs_does_not_matter(birds):
     np.testing.assert_allclose(there.headline.values, back.headline.values[::-1], atol=1e-4)
 
 
-def test_coalitions_keep_their_share(birds):
-    why = Explained(birds).of(0, 1)
-    of_query, of_gallery = random_coalitions(why, "both", 200, 0.3, np.random.default_rng(0))
+def test_coalitions_keep_their_share(birds, monkeypatch):
+    run, seen = MaskedPairs.similarities, []
+
+    def watched(self, why, query, item, of_query, of_gallery):
+        seen.append((of_query, of_gallery))
+        return run(self, why, query, item, of_query, of_gallery)
+
+    monkeypatch.setattr(MaskedPairs, "similarities", watched)
+    coalitions_features(birds, pairs=[(0, 1)], count=200, p=0.3, **QUIET)
+    coalitions_features(birds, pairs=[(0, 1)], count=5, side="query", **QUIET)
+    coalitions_features(birds, pairs=[(0, 1)], count=5, side="gallery", **QUIET)
+    (of_query, of_gallery), (alone, whole), (other, ours) = seen
     for masks in (of_query, of_gallery):
         assert masks.shape == (200, 12, 12)
         assert abs(masks.mean() - 0.3) < 0.02
     assert (of_query != of_gallery).any()
-    alone, whole = random_coalitions(why, "query", 5, 0.3, np.random.default_rng(0))
-    assert alone.shape == (5, 12, 12)
-    assert whole is None
+    assert alone.shape == ours.shape == (5, 12, 12)
+    assert whole is other is None
 
 
 def test_figures_worked_by_hand():

@@ -133,13 +133,13 @@ def test_boxes_of_one_size_leave_uniform_maps_nothing_to_say(birds):
 
 def test_all_baselines_stand_beside_and_see_the_same_boxes(birds, monkeypatch):
     asked = []
-    run = MaskedPairs.similarities
+    run = MaskedPairs.embeddings
 
-    def counted(self, why, query, item, *kept):
-        asked.append((query, item))
-        return run(self, why, query, item, *kept)
+    def counted(self, side, i, why, cells):
+        asked.append((side, i))
+        return run(self, side, i, why, cells)
 
-    monkeypatch.setattr(MaskedPairs, "similarities", counted)
+    monkeypatch.setattr(MaskedPairs, "embeddings", counted)
     found = cover_up(birds, pairs=3, boxes=4, progress=False)
     assert set(found.baselines) == set(EVALUATOR.baselines) <= set(BASELINES)
     assert len(asked) == len(set(asked)) == 3  # the network ran once for all of them
@@ -244,6 +244,21 @@ def test_features_equal_the_loops_on_birds(birds):
     assert found.figures["mean error"].value == pytest.approx(
         np.abs(np.subtract(told, real)).mean(), abs=1e-5
     )
+
+
+def test_what_was_run_is_remembered_by_what_it_was(birds):
+    runs, why = MaskedPairs(birds, "features"), Explained(birds).of(0, 1)
+    keep = ~random_boxes((12, 12), 3, np.random.default_rng(0))
+    first = runs.similarities(why, 0, 1, keep)
+    assert runs.similarities(Explained(birds, "grad-cam").of(0, 1), 0, 1, keep.copy()) is first
+    for other in (
+        runs.similarities(why, 0, 1, None, keep),
+        runs.similarities(why, 0, 2, keep),
+        runs.similarities(why, 0, 1, keep[:, ::-1]),
+        runs.similarities(replace(why, query_geometry=None), 0, 1, keep),
+    ):
+        assert other is not first
+        assert len(other) == 3
 
 
 @settings(deadline=None, max_examples=20)

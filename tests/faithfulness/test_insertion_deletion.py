@@ -429,8 +429,8 @@ def test_an_undefined_map_is_left_out(noise):
     [
         ({"fill": "black"}, r"fill must be 'white', .*'road' or a colour .*; got 'black'"),
         ({"fill": (1, 2)}, r"fill must be 'white', .*got \(1, 2\)"),
-        ({"side": "match"}, "side must be 'query' or 'gallery'; got 'match'"),
-        ({"unit": "patches"}, "unit must be 'pixels' or 'cells'; got 'patches'"),
+        ({"side": "match"}, "side must be one of 'query', 'gallery'; got 'match'"),
+        ({"unit": "patches"}, "unit must be one of 'pixels', 'cells'; got 'patches'"),
         ({"steps": 1}, "steps must be at least 2, got 1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],

@@ -194,7 +194,9 @@ def test_errors_say_what_was_expected(fine):
     gallery, known = fine
     with pytest.raises(ValueError, match="side must be one of 'query', 'gallery'; got 'left'"):
         pointing(gallery, truth=known, side="left")
-    with pytest.raises(ValueError, match=r"tolerance is a whole number of pixels, at least 0; got 1\.5"):
+    with pytest.raises(TypeError, match=r"tolerance must be a whole number, got 1\.5"):
         pointing(gallery, truth=known, tolerance=1.5)
+    with pytest.raises(ValueError, match="tolerance must be at least 0, got -1"):
+        pointing(gallery, truth=known, tolerance=-1)
     with pytest.raises(ValueError, match="no boxes round what the pictures show are known"):
         pointing(gallery)
