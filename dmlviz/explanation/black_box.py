@@ -117,11 +117,12 @@ def shared_ranking(method: str, probe_of: Callable[..., Probe]) -> OfRanking:
     return of_ranking
 
 
-def suits_dot_and_cosine(gallery: "Gallery") -> str:
-    """Black-box methods here compare embeddings by cosine or by dot product."""
+def suits_known_similarities(gallery: "Gallery") -> str:
+    """Black-box methods here compare embeddings by one of `SIMILARITIES`."""
     if gallery.similarity in SIMILARITIES:
         return ""
-    return f"it compares embeddings by cosine or dot product, and the gallery ranks by {gallery.similarity!r}"
+    known = ", ".join(map(repr, SIMILARITIES))
+    return f"it compares embeddings by one of {known}, and the gallery ranks by {gallery.similarity!r}"
 
 
 def _explain(
@@ -268,6 +269,9 @@ def _scores(probe: Probe, whole: np.ndarray, covered: np.ndarray, others: np.nda
     of_covered = probe.compare(covered, others, kind)
     used = np.isfinite(of_covered[np.isfinite(of_whole)]).all(axis=0)
     rounding = np.full(len(others), _ROUNDING)
+    longest = np.linalg.norm(covered, axis=1).max()
     if kind == "dot":
-        rounding *= np.linalg.norm(others, axis=1) * np.linalg.norm(covered, axis=1).max()
+        rounding *= np.linalg.norm(others, axis=1) * longest
+    elif kind == "l2":
+        rounding *= np.square(np.linalg.norm(others, axis=1) + longest)
     return Scores(of_whole, np.where(used, of_covered, 0.0), used.astype(np.float64), rounding)

@@ -1,6 +1,6 @@
 """The identity that everything reads: a similarity as a sum over pairs of cells, plus offsets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +10,7 @@ from dmlviz.explanation.interpolation import between_cells
 from dmlviz.explanation.options import comparable, one_of
 
 Side = Literal["query", "gallery"]
-Similarity = Literal["cosine", "dot"]
+Similarity = Literal["cosine", "dot", "l2"]
 SIDES: tuple[str, ...] = get_args(Side)
 SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
@@ -29,13 +29,16 @@ class Decomposition:
         contributions: (hq, wq, hg, wg) float32 or float64, in units of the similarity. Entry [i, j, k, l] is
             what the query's cell (i, j) and the gallery image's cell (k, l) contribute together. None where the
             method has no pairs.
-        query_offset: (hq, wq), the query's cells by themselves: against the gallery image's offset, or whatever
-            else the note says. None where the method has none.
+        query_offset: (hq, wq), the query's cells by themselves: against the gallery image's offset (of squared
+            distances also their share of the query's own squared length), or whatever else the note says. None
+            where the method has none.
         gallery_offset: (hg, wg), the same of the gallery image's cells.
-        constant: What belongs to no cell: the two offsets against each other.
+        constant: What belongs to no cell: the two offsets against each other (of squared distances also against
+            their own embeddings).
         similarity: The score that is explained. From `explain` it is the number that FAISS ranked by, from
-            `decompose_similarity` the product of the two embeddings. NaN where a cosine is undefined.
-        kind: What the similarity is: "cosine", "dot", or another name that the method states.
+            `decompose_similarity` that of the two embeddings. NaN where a cosine is undefined.
+        kind: What the similarity is: "cosine", "dot", "l2" (minus the squared distance), or another name that the
+            method states.
         tolerance: How far `residual` may lie from zero by rounding alone.
         method: How the parts were computed.
         note: What the reader must know of this result; empty where there is nothing to say.
@@ -289,10 +292,13 @@ def decompose_similarity(
     It extends the decomposition of Zhu, Yang and Chen (Visual Explanation for Deep Metric Learning, TIP 2021) by
     the offsets, the signs and the norms, so that nothing is missing from the sum.
 
+    "l2" is minus the squared distance, S = −‖e_q − e_g‖² = 2⟨e_q, e_g⟩ − ‖e_q‖² − ‖e_g‖²: there D = 2·X_q X_gᵀ, and
+    r, c and k hold each image's own squared length beside the offsets; see `decompose_squared_distance`.
+
     Args:
         query: The query's local embeddings.
         gallery: The gallery image's; its grid may differ, its dimension may not.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
 
     Returns:
         A `Decomposition`. Where a cosine is undefined (an embedding of length zero) its similarity is NaN and
@@ -313,6 +319,10 @@ def decompose_similarity(
         (9.0, -1.0, 8.0, 0.0)
     """
     one_of(similarity, "similarity", SIMILARITIES)
+    if similarity == "l2":
+        from dmlviz.explanation.squared_distances import decompose_squared_distance
+
+        return replace(decompose_squared_distance(query, gallery), kind="l2")
     dimension = comparable(query, gallery)
     e_q, e_g = query.embedding.astype(np.float64), gallery.embedding.astype(np.float64)
     score, scale, note = float(e_q @ e_g), 1.0, ""

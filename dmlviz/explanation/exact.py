@@ -14,6 +14,7 @@ from dmlviz.explanation.decomposition import (
 )
 from dmlviz.explanation.method import Method, against_index, suits_all
 from dmlviz.explanation.offset_modes import Offsets, with_offsets
+from dmlviz.explanation.squared_distances import against_float32
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -28,6 +29,10 @@ def decompose_ranking(
     published: bool = False,
 ) -> list[Decomposition]:
     """Decompose the similarities of a query to several gallery images; see `decompose_similarity`.
+
+    Of a gallery that ranks by "l2" the score is minus the squared distance, and each image's own squared length
+    stands among the offsets: "spread" lays it over the cells as an even plate, "drop" leaves twice the products of
+    the cells alone.
 
     Args:
         gallery: The gallery that was searched.
@@ -47,21 +52,21 @@ def decompose_ranking(
     chosen = [int(i) for i in ids]
     query_local = gallery.query_local(query)
     kind = cast(Similarity, gallery.similarity)
-    whys = [
-        with_offsets(decompose_similarity(query_local, local, kind), offsets)
-        for local in gallery.local_embeddings_of(chosen)
-    ]
-    return [
-        replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), why.similarity))
-        for why in against_index(gallery, query, chosen, whys)
-    ]
+    whys = [decompose_similarity(query_local, local, kind) for local in gallery.local_embeddings_of(chosen)]
+    if kind == "l2":
+        whys = [against_float32(why) for why in whys]
+    held = against_index(gallery, query, chosen, [with_offsets(why, offsets) for why in whys])
+    if kind == "l2":
+        return held
+    return [replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), why.similarity)) for why in held]
 
 
 OFFERED = (
     Method(
         name="decomposition",
         title="decomposition",
-        says="Every pair of cells by its exact share. The shares and the offsets add up to the score.",
+        says="Every pair of cells by its exact share. The shares and the offsets (of a squared distance also each "
+        "image's own length) add up to the score.",
         cost="1 forward pass of each image, none once they are remembered",
         of_ranking=decompose_ranking,
         unsuited=suits_all,

@@ -38,6 +38,8 @@ def grad_cam(
     What a map sums to: with average pooling and `relu=False`, the similarity less the own offset's part where the
     norm is constant, and nearly nothing where it varies (a cosine does not change when an embedding grows, so its
     gradient × activation sums to 0 without offsets). With any other pooling, no known part of the similarity.
+    Of minus a squared distance the gradient is 2(e_g − e_q): with average pooling and `relu=False` the map is twice
+    the first-order form of `decompose_squared_distance`, and 0 where both embeddings are the same.
     What it ignores: which cells the pooling took (the average over cells wipes that out), pairs, offsets.
     Cost: one forward pass of each image and one backward pass of each through the head alone.
 
@@ -45,10 +47,11 @@ def grad_cam(
         embedder: The embedder of gallery images.
         query: (h, w, 3) uint8, the picture as it came.
         item: The same of the gallery image.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         query_embedder: The embedder of queries, where it is another.
         norm: "variable" differentiates the lengths in the cosine, too, as the paper does; "constant" holds them
-            fixed, so that only the directions speak. No length is in a dot product: there both are the same.
+            fixed, so that only the directions speak. A dot product and a distance are not divided by lengths: there
+            both are the same.
         relu: True clips negative cells to 0, as the paper does; the note says what was clipped. False keeps signs.
 
     Returns:
@@ -91,7 +94,7 @@ def grad_cam_unnormalised(
         embedder: The embedder of gallery images.
         query: (h, w, 3) uint8, the picture as it came.
         item: The same of the gallery image.
-        similarity: "cosine" or "dot"; the dot product is explained in either case.
+        similarity: Not used; the dot product is explained whatever the gallery ranks by.
         query_embedder: The embedder of queries, where it is another.
         norm: As for `grad_cam`; without effect, since no length is in a dot product.
         relu: As for `grad_cam`.
@@ -132,13 +135,14 @@ def rectified_grad_cam(
     What a map sums to, with `relu=False`: for average, maximum, GeM and flattened features and a constant norm (or
     similarity "dot") it is the exact overall map and sums to the similarity less the own offset's part. With a
     varying norm and offset b it sums to −⟨b, u_g − S·u_q⟩/‖e_q‖, which is 0 without offsets (u: unit embeddings).
+    Of minus a squared distance it is, for the same heads, twice the first-order map, −2⟨xᵢ, e_q − e_g⟩.
     What it ignores: pairs, and the own offset. Cost as for `grad_cam`.
 
     Args:
         embedder: The embedder of gallery images.
         query: (h, w, 3) uint8, the picture as it came.
         item: The same of the gallery image.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         query_embedder: The embedder of queries, where it is another.
         norm: As for `grad_cam`.
         relu: As for `grad_cam`.
@@ -201,7 +205,7 @@ def _of_maps(
 
 
 def _precision(query: LastMap, item: LastMap) -> float:
-    """Below which length a gradient of the cosine, times the embedding's own, is nothing but rounding."""
+    """Below which share of an embedding's length what moves a similarity is nothing but rounding."""
     double = {query.feature_map.dtype, item.feature_map.dtype} == {torch.float64}
     return 1e-12 if double else 1e-5
 
@@ -212,6 +216,8 @@ def _gradients(
     """The similarity, its gradients by either embedding, and why they are zero where they are."""
     if kind == "dot":
         return float(e_q @ e_g), e_g, e_q, ""
+    if kind == "l2":
+        return _of_distance(e_q, e_g, precision)
     long_q, long_g = float(np.linalg.norm(e_q)), float(np.linalg.norm(e_g))
     if not (long_q > 0 and long_g > 0):
         nothing = np.zeros_like(e_q)
@@ -230,6 +236,19 @@ def _gradients(
         )
         return score, nothing, nothing, note
     return score, across_q / long_q, across_g / long_g, ""
+
+
+def _of_distance(
+    e_q: np.ndarray, e_g: np.ndarray, precision: float
+) -> tuple[float, np.ndarray, np.ndarray, str]:
+    """As `_gradients`, of −‖e_q − e_g‖²."""
+    apart = e_g - e_q
+    score = -float(apart @ apart)
+    if np.linalg.norm(apart) <= precision * max(np.linalg.norm(e_q), np.linalg.norm(e_g)):
+        nothing = np.zeros_like(apart)
+        same = "the embeddings are the same, where a squared distance has no gradient: the maps are 0"
+        return score, nothing, nothing, same
+    return score, 2.0 * apart, -2.0 * apart, ""
 
 
 def _signed_map(image: LastMap, gradient: np.ndarray, per_cell: bool) -> np.ndarray:
@@ -290,6 +309,7 @@ OFFERED = (
         "rectified-grad-cam",
         "rectified Grad-CAM",
         "Gradient × activation at each cell, the norms held constant; negative cells are clipped. Unclipped it is "
-        "the exact overall map for average, maximum, GeM and flattened features, less the image's own offset.",
+        "the exact overall map for average, maximum, GeM and flattened features, less the image's own offset (of a "
+        "squared distance twice the first-order map).",
     ),
 )

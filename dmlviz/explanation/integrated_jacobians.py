@@ -58,7 +58,7 @@ def integrated_jacobian(
         embedder: The embedder of gallery images.
         query: (h, w, 3) uint8, the picture as it came.
         item: The same of the gallery image.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         query_embedder: The embedder of queries, where it is another.
         nodes: Gauss–Legendre nodes, >= 1. One is exact for affine heads.
         reference: Where the path starts: None, "zero", "blank", an array of activations, or pictures in a list;
@@ -94,8 +94,9 @@ def of_parts(
 ) -> Decomposition:
     """Decompose the similarity of two embeddings that were taken apart by integrated Jacobians."""
     one_of(similarity, "similarity", SIMILARITIES)
-    why = decompose_similarity(query.local, item.local, "dot")
-    score, scale = float(query.embedding @ item.embedding), 1.0
+    by_distance = similarity == "l2"
+    why = decompose_similarity(query.local, item.local, "l2" if by_distance else "dot")
+    score, scale, size = float(query.embedding @ item.embedding), 1.0, 0.0
     notes = [_said(query, item, nodes)]
     if similarity == "cosine":
         lengths = float(np.linalg.norm(query.embedding) * np.linalg.norm(item.embedding))
@@ -103,6 +104,10 @@ def of_parts(
         score = score * scale if lengths > 0 else float("nan")
         if not lengths > 0:
             notes.append("an embedding has no length, so its cosine is undefined")
+    if by_distance:
+        score = -float(np.square(query.embedding - item.embedding).sum())
+        squares = max(float(np.square(one.embedding).sum()) for one in (query, item))
+        size = max(np.sqrt(-score * squares), squares / 100)  # what a distance misses of missed embeddings
     assert why.contributions is not None  # noqa: S101 (decompose_similarity gives them)
     assert why.query_offset is not None  # noqa: S101
     assert why.gallery_offset is not None  # noqa: S101
@@ -114,7 +119,7 @@ def of_parts(
         constant=why.constant * scale,
         similarity=score,
         kind=similarity,
-        tolerance=_tolerance(score),
+        tolerance=_tolerance(score if np.isnan(score) else max(abs(score), size)),
         method="integrated-jacobian",
         query_geometry=query.geometry,
         gallery_geometry=item.geometry,
@@ -166,7 +171,6 @@ def integrate_ranking(
         replace(
             held,
             note=why.note,  # how the embedder itself takes embeddings apart is another matter
-            tolerance=_tolerance(held.similarity),
             query_geometry=why.query_geometry,
             gallery_geometry=why.gallery_geometry,
         )

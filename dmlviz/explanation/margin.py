@@ -21,14 +21,15 @@ class MarginMap:
     Attributes:
         map: (hq, wq) float32, signed, in units of the similarity: positive cells speak for `wrong`, negative ones
             for `right`. `map.sum() + offset` is `margin`, up to `residual`.
-        offset: What no cell of the query accounts for: its offset against the two embeddings, or whatever else the
-            method's map of the query leaves out.
+        offset: What no cell of the query accounts for: its offset against the two embeddings (where the gallery ranks
+            by "l2", less the difference of their own squared lengths), or whatever else the method's map of the query
+            leaves out.
         margin: S(query, wrong) − S(query, right), of the scores that the index ranks by; of the method's own scores
             where it explains another similarity (`kind`). NaN where one of them is undefined.
         wrong: The id of the gallery image that is asked about.
         right: The id of the gallery image that it is held against.
         tolerance: How far `residual` may lie from zero by rounding alone.
-        kind: What the similarity is: "cosine", "dot", or another name that the method states.
+        kind: What the similarity is: "cosine", "dot", "l2", or another name that the method states.
         method: How the two maps were computed.
         note: What the reader must know; empty where there is nothing to say.
         promises: Whether the method promises parts that add up. Where it does not, `residual` is a finding.
@@ -71,8 +72,9 @@ def margin_map(
 
     By the exact decomposition: S(q, wrong) − S(q, right) is linear in the gallery embeddings, so the map is one
     product of the query's local embeddings with their difference, and no feature map of the two gallery images is
-    needed. By any other method with `Method.linear` (and with options of the decomposition): the difference of the
-    two overall maps of the query; what those leave out (`unmapped`) makes the offset.
+    needed. Under "l2" the query's own squared length is the same in both scores and falls out: the map is
+    2⟨xᵢ, e_wrong − e_right⟩. By any other method with `Method.linear` (and with options of the decomposition): the
+    difference of the two overall maps of the query; what those leave out (`unmapped`) makes the offset.
 
     Args:
         gallery: The gallery that was searched.
@@ -104,17 +106,28 @@ def margin_map(
     ids = np.array([wrong, right], dtype=np.int64)
     scores = gallery.score(query, ids).astype(np.float64)
     local = gallery.query_local(query)
-    scale = gallery.scale(local.embedding, ids)
     embeddings = gallery.embeddings[ids]
-    of_wrong, of_right = maps_from_embeddings(local.vectors, embeddings, scale)
-    offsets = scale * (embeddings.astype(np.float64) @ local.offset.astype(np.float64))
+    own = np.zeros(2)
+    if gallery.similarity == "l2":
+        own = np.square(embeddings.astype(np.float64)).sum(1)
+        apart = 2.0 * (embeddings[0].astype(np.float64) - embeddings[1])
+        (difference,) = maps_from_embeddings(
+            local.vectors, apart[None].astype(local.vectors.dtype), np.ones(1)
+        )
+        offset = float(apart @ local.offset) - float(own[0] - own[1])
+    else:
+        scale = gallery.scale(local.embedding, ids)
+        of_wrong, of_right = maps_from_embeddings(local.vectors, embeddings, scale)
+        offsets = scale * (embeddings.astype(np.float64) @ local.offset.astype(np.float64))
+        difference, offset = of_wrong - of_right, float(offsets[0] - offsets[1])
+    largest = float(max(np.abs(scores).max(), own.max()))
     return MarginMap(
-        map=of_wrong - of_right,
-        offset=float(offsets[0] - offsets[1]),
+        map=difference,
+        offset=offset,
         margin=float(scores[0] - scores[1]),
         wrong=int(wrong),
         right=int(right),
-        tolerance=2 * rounding_tolerance(of_wrong.dtype, float(np.abs(scores).max())),
+        tolerance=2 * rounding_tolerance(difference.dtype, largest),
         kind=gallery.similarity,
         note="; ".join(dict.fromkeys(filter(None, (gallery.query_embedder.note, gallery.embedder.note)))),
     )

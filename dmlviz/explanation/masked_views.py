@@ -127,7 +127,7 @@ def similarities(embeddings: np.ndarray, others: np.ndarray, kind: str) -> np.nd
     Args:
         embeddings: (N, D).
         others: (k, D).
-        kind: "cosine" or "dot".
+        kind: "cosine", "dot" or "l2", minus the squared distance.
 
     Returns:
         (k, N) float64; NaN where a cosine is undefined, because an embedding has length zero.
@@ -135,6 +135,9 @@ def similarities(embeddings: np.ndarray, others: np.ndarray, kind: str) -> np.nd
     products = others.astype(np.float64) @ embeddings.astype(np.float64).T
     if kind == "dot":
         return products
+    if kind == "l2":
+        squares = [np.square(one.astype(np.float64)).sum(1) for one in (others, embeddings)]
+        return np.minimum(2.0 * products - squares[0][:, None] - squares[1], 0.0)
     lengths = np.linalg.norm(others, axis=1)[:, None] * np.linalg.norm(embeddings, axis=1)
     return np.divide(products, lengths, out=np.full_like(products, np.nan), where=lengths > 0)
 

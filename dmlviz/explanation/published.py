@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dmlviz.embedder import Embedder, LinearHead
-from dmlviz.explanation.decomposition import SIMILARITIES, Decomposition, rounding_tolerance
+from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
 from dmlviz.explanation.last_maps import LastMap, embedding_of, map_by_map, needs_a_network, two_maps
 from dmlviz.explanation.method import Method
 from dmlviz.explanation.options import one_of, same_space
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
 _KNOWN = ("avg", "max", "flatten")
+_PRODUCTS = ("cosine", "dot")
 
 
 def published_decomposition(
@@ -104,7 +105,7 @@ def published_pairs(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray,
 
 
 def _of_maps(query: LastMap, item: LastMap, *, similarity: str = "cosine") -> Decomposition:
-    one_of(similarity, "similarity", SIMILARITIES)
+    one_of(similarity, "similarity", _PRODUCTS, "the published decomposition, which takes products apart")
     for image in (query, item):
         if reason := _unknown(image.embedder):
             raise ValueError(f"the published decomposition cannot be computed: {reason}")
@@ -187,6 +188,11 @@ def _score(query: LastMap, item: LastMap, similarity: str) -> float:
 
 
 def _unsuited(gallery: "Gallery") -> str:
+    if gallery.similarity not in _PRODUCTS:
+        return (
+            "the published code takes products apart, and the gallery ranks by minus the squared distance; "
+            "method='decomposition' takes that apart exactly"
+        )
     return needs_a_network(gallery) or _unknown(gallery.embedder) or _unknown(gallery.query_embedder)
 
 

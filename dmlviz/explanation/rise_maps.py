@@ -11,7 +11,7 @@ from dmlviz.explanation.black_box import (
     Scores,
     explain_pair,
     shared_ranking,
-    suits_dot_and_cosine,
+    suits_known_similarities,
 )
 from dmlviz.explanation.covering import Covering, Resolution
 from dmlviz.explanation.decomposition import SIDES, Decomposition, Side
@@ -67,7 +67,7 @@ def rise(
         embedder: The network of the gallery image, and of the query unless `query_embedder` is given.
         query: (h, w, 3) uint8, as it came.
         item: (h, w, 3) uint8, as it came.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         query_embedder: The query's network, where it has one of its own.
         masks: How many, at least 2.
         grid: Tiles of a mask before it is enlarged, one number or (rows, cols).
@@ -268,7 +268,7 @@ OFFERED = (
         "nothing but the network's output. An estimate; the map does not add up to the score.",
         cost=f"{_COUNT} forward passes for each picture as it comes; the query's serve a whole ranking",
         of_ranking=shared_ranking("rise", _rise),
-        unsuited=suits_dot_and_cosine,
+        unsuited=suits_known_similarities,
         linear=True,
     ),
     Method(
@@ -278,6 +278,6 @@ OFFERED = (
         "It says how reliably a pixel moves the similarity, and is no share of the score.",
         cost=f"{_COUNT} forward passes for each picture as it comes; the query's serve a whole ranking",
         of_ranking=shared_ranking("corr-rise", _corr_rise),
-        unsuited=suits_dot_and_cosine,
+        unsuited=suits_known_similarities,
     ),
 )

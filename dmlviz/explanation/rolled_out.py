@@ -128,7 +128,7 @@ def attention_rollout(
         embedder: The embedder of gallery images, a transformer.
         query: (h, w, 3) uint8, the picture as it came.
         item: The same of the gallery image.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         query_embedder: The embedder of queries, where it is another.
         nodes: As for `integrated_jacobian`; without effect where the embedder is exact.
         reference: The same.

@@ -11,7 +11,7 @@ from dmlviz.explanation.black_box import (
     Scores,
     explain_pair,
     shared_ranking,
-    suits_dot_and_cosine,
+    suits_known_similarities,
 )
 from dmlviz.explanation.covering import Covering, Resolution
 from dmlviz.explanation.decomposition import SIDES, Decomposition, Side
@@ -67,7 +67,7 @@ def occlusion(
         embedder: The network of the gallery image, and of the query unless `query_embedder` is given.
         query: (h, w, 3) uint8, as it came.
         item: (h, w, 3) uint8, as it came.
-        similarity: "cosine" or "dot".
+        similarity: "cosine", "dot" or "l2".
         query_embedder: The query's network, where it has one of its own.
         window: Side of the window in pixels of the view, or (height, width); a fifth of the view unless given.
         stride: From one window to the next, the same way; two fifths of the window unless given. The last window
@@ -268,7 +268,7 @@ OFFERED = (
         "that cover a pixel. Needs nothing but the network's output. The map does not add up to the score.",
         cost="about 121 forward passes for each picture as it comes; the query's serve a whole ranking",
         of_ranking=shared_ranking("occlusion", _probe),
-        unsuited=suits_dot_and_cosine,
+        unsuited=suits_known_similarities,
         linear=True,
     ),
 )

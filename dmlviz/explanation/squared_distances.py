@@ -71,18 +71,19 @@ def decompose_squared_distance(
     bq, bg = (side.offset.astype(np.float64) for side in (query, gallery))
     e_q, e_g = xq.sum(0) + bq, xg.sum(0) + bg
     delta = e_q - e_g
-    score = -float(delta @ metric @ delta)
+    measured = metric.__matmul__ if metric is not None else _as_it_is
+    score = -float(delta @ measured(delta))
     if form == "first-order":
-        towards = metric @ delta
+        towards = measured(delta)
         of_query, of_gallery = -(xq @ towards), xg @ towards
         pairs = None
         constant = -float((bq - bg) @ towards)
     else:
-        pairs = (2.0 * (xq @ metric @ xg.T)).reshape(*query.grid, *gallery.grid).astype(dtype)
-        of_query = xq @ (metric @ (2.0 * bg - e_q))
-        of_gallery = xg @ (metric @ (2.0 * bq - e_g))
-        constant = float(2.0 * (bq @ metric @ bg) - bq @ metric @ e_q - bg @ metric @ e_g)
-    largest = max(abs(float(e_q @ metric @ e_q)), abs(float(e_g @ metric @ e_g)), abs(score))
+        pairs = (2.0 * (xq @ measured(xg.T))).reshape(*query.grid, *gallery.grid).astype(dtype)
+        of_query = xq @ measured(2.0 * bg - e_q)
+        of_gallery = xg @ measured(2.0 * bq - e_g)
+        constant = float(bq @ measured(2.0 * bg - e_q) - bg @ measured(e_g))
+    largest = max(abs(float(e_q @ measured(e_q))), abs(float(e_g @ measured(e_g))), abs(score))
     return Decomposition(
         contributions=pairs,
         query_offset=of_query.reshape(query.grid).astype(dtype),
@@ -117,7 +118,7 @@ def squared_distance(
         embedder: The embedder of gallery images.
         query: (h, w, 3) uint8, the picture as it came.
         item: The same of the gallery image.
-        similarity: What the gallery ranks by; decides `normalised` where that is None.
+        similarity: What the gallery ranks by, "cosine", "dot" or "l2"; decides `normalised` where that is None.
         query_embedder: The embedder of queries, where it is another.
         form: "pairs" or "first-order".
         matrix: (D, D) of a Mahalanobis distance.
@@ -157,10 +158,10 @@ def unit_length(local: LocalEmbeddings) -> LocalEmbeddings:
 
 def _metric(
     matrix: np.ndarray | None, factor: np.ndarray | None, dimension: int
-) -> tuple[np.ndarray, str, str]:
-    """M, the kind of distance, and what must be said of it."""
+) -> tuple[np.ndarray | None, str, str]:
+    """M (None: the identity), the kind of distance, and what must be said of it."""
     if matrix is None and factor is None:
-        return np.eye(dimension), "squared L2", ""
+        return None, "squared L2", ""
     if matrix is not None and factor is not None:
         raise ValueError("give the Mahalanobis distance by its matrix or by its factor, not by both")
     if factor is not None:
@@ -182,6 +183,22 @@ def _metric(
     return metric, "squared Mahalanobis", note
 
 
+def _as_it_is(vectors: np.ndarray) -> np.ndarray:
+    """The identity in the place of a matrix."""
+    return vectors
+
+
+def against_float32(why: Decomposition) -> Decomposition:
+    """The same, to be held against a score of stored float32 embeddings, whatever the network computes in.
+
+    A squared distance is a difference of sums that may be much larger, and rounding follows these.
+    """
+    parts = (why.query_offset, why.gallery_offset)
+    sums = [0.0 if part is None else float(part.sum(dtype=np.float64)) for part in parts]
+    largest = max(abs(size) for size in (why.similarity, why.pairs, why.constant, *sums))
+    return replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), largest))
+
+
 def _of_ranking(
     gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray, **options: Any
 ) -> list[Decomposition]:
@@ -189,10 +206,13 @@ def _of_ranking(
     chosen = [int(i) for i in ids]
     normalised = options.pop("normalised", None)
     unit = gallery.similarity == "cosine" if normalised is None else normalised
+    plain = options.get("matrix") is None and options.get("factor") is None
     sides = [gallery.query_local(query), *gallery.local_embeddings_of(chosen)]
     if unit:
         sides = [unit_length(side) for side in sides]
     whys = [decompose_squared_distance(sides[0], side, **options) for side in sides[1:]]
+    if gallery.similarity == "l2" and plain and not unit:  # the very score that the gallery ranks by
+        whys = [replace(against_float32(why), kind="l2") for why in whys]
     return against_index(gallery, query, chosen, whys)
 
 

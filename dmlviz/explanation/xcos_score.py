@@ -70,7 +70,7 @@ def xcos(
         embedder: The gallery's embedder; its trunk gives the feature maps.
         query: (h, w, 3) uint8, the picture as it came; the first image in the published order.
         item: The same of the gallery image; the second image.
-        similarity: What the index ranks by, "cosine" or "dot"; named in the note beside xCos.
+        similarity: What the index ranks by, "cosine", "dot" or "l2"; named in the note beside xCos.
         query_embedder: The embedder of the query, where it is another one. Its trunk must be the same.
         module: The xCos head; by default the one named by `use_xcos`, or the shipped one on the birds' trunk. It is
             run in eval mode, in its own precision (after ``.double()`` the result is float64), and left as found.
@@ -286,6 +286,8 @@ def _rivals(e_q: Tensor, e_g: Tensor, similarity: str) -> list[str]:
     products = items @ query
     if similarity == "dot":
         return [f"dot product {value:+.4f}" for value in products]
+    if similarity == "l2":
+        return [f"minus squared distance {-np.square(item - query).sum():+.4f}" for item in items]
     lengths = np.linalg.norm(items, axis=1) * np.linalg.norm(query)
     return [
         f"cosine {product / length:+.4f}" if length > 0 else "cosine (undefined)"

@@ -34,7 +34,8 @@ def slow_decomposition(query, gallery, similarity):
         return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
 
     e_q, e_g = embedding(query), embedding(gallery)
-    s = 1.0 if similarity == "dot" else 1.0 / (dot(e_q, e_q) ** 0.5 * dot(e_g, e_g) ** 0.5)
+    s = {"dot": 1.0, "l2": 2.0}.get(similarity) or 1.0 / (dot(e_q, e_q) ** 0.5 * dot(e_g, e_g) ** 0.5)
+    own = 1.0 if similarity == "l2" else 0.0  # −‖e‖² of each image, over its cells and its offset
     pairs = np.zeros((hq, wq, hg, wg))
     for i in range(hq):
         for j in range(wq):
@@ -42,12 +43,24 @@ def slow_decomposition(query, gallery, similarity):
                 for m in range(wg):
                     pairs[i, j, k, m] = s * dot(query.vectors[i, j], gallery.vectors[k, m])
     of_query = np.array(
-        [[s * dot(query.vectors[i, j], gallery.offset) for j in range(wq)] for i in range(hq)]
+        [
+            [s * dot(x, gallery.offset) - own * dot(x, e_q) for x in (query.vectors[i, j] for j in range(wq))]
+            for i in range(hq)
+        ]
     )
     of_gallery = np.array(
-        [[s * dot(gallery.vectors[k, m], query.offset) for m in range(wg)] for k in range(hg)]
+        [
+            [s * dot(x, query.offset) - own * dot(x, e_g) for x in (gallery.vectors[k, m] for m in range(wg))]
+            for k in range(hg)
+        ]
     )
-    return pairs, of_query, of_gallery, s * dot(query.offset, gallery.offset), s * dot(e_q, e_g)
+    constant = s * dot(query.offset, gallery.offset) - own * (
+        dot(query.offset, e_q) + dot(gallery.offset, e_g)
+    )
+    score = s * dot(e_q, e_g)
+    if similarity == "l2":
+        score = -sum((a - b) ** 2 for a, b in zip(e_q, e_g, strict=True))
+    return pairs, of_query, of_gallery, constant, score
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -57,10 +70,11 @@ def test_equals_the_loops(similarity):
     why = decompose_similarity(query, gallery, similarity)
     pairs, of_query, of_gallery, constant, score = slow_decomposition(query, gallery, similarity)
     np.testing.assert_allclose(why.contributions, pairs, atol=1e-14)
-    np.testing.assert_allclose(why.query_offset, of_query, atol=1e-14)
-    np.testing.assert_allclose(why.gallery_offset, of_gallery, atol=1e-14)
-    assert why.constant == pytest.approx(constant, abs=1e-14)
-    assert why.similarity == pytest.approx(score, abs=1e-14)
+    np.testing.assert_allclose(why.query_offset, of_query, atol=2e-14)
+    np.testing.assert_allclose(why.gallery_offset, of_gallery, atol=2e-14)
+    assert why.constant == pytest.approx(constant, abs=2e-14)
+    assert why.similarity == pytest.approx(score, abs=2e-14)
+    assert why.kind == similarity
 
 
 def test_two_by_two_by_hand():
@@ -78,6 +92,14 @@ def test_two_by_two_by_hand():
     assert (why.unmapped("query"), why.unmapped("gallery")) == (2, -2)
     assert why.speaks_for == 4
     assert why.speaks_against == 0
+    near = decompose_similarity(query, gallery, "l2")  # 2 times the pairs, less <x, (3,2)> and <x, (2,-1)>
+    assert near.contributions[..., 0, 0].tolist() == [[4, 0], [4, 0]]
+    assert near.query_offset.tolist() == [[-3, -4], [-7, 0]]
+    assert near.gallery_offset.tolist() == [[0]]
+    assert near.constant == 0 - 3 - 1
+    assert (near.pairs, near.offsets, near.similarity, near.residual) == (8, -18, -10, 0)
+    assert near.overall_map("query").tolist() == [[1, -4], [-3, 0]]  # <x, 2 (2,-1) - (3,2)>
+    assert near.unmapped("query") == -4
     cosine = decompose_similarity(query, gallery, "cosine")
     lengths = 13**0.5 * 5**0.5
     assert cosine.similarity == pytest.approx(4 / lengths, abs=1e-15)
@@ -194,8 +216,8 @@ def test_bad_input_is_refused_in_words():
     a, b = random_local(rng, 2, 2, 3), random_local(rng, 2, 2, 4)
     with pytest.raises(ValueError, match="got 3 dimensions for the query and 4 for the gallery image"):
         decompose_similarity(a, b)
-    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot'; got 'l2'"):
-        decompose_similarity(a, a, "l2")
+    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot', 'l2'; got 'l1'"):
+        decompose_similarity(a, a, "l1")
     broken = LocalEmbeddings(np.full((2, 2, 3), np.nan), np.zeros(3))
     with pytest.raises(ValueError, match="gallery's local embeddings must be finite"):
         decompose_similarity(a, broken)

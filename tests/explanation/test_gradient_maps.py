@@ -375,8 +375,8 @@ def test_bad_input_is_refused_in_words():
     embedder = planted(maps, some_head("avg"))
     with pytest.raises(ValueError, match="norm must be one of 'variable', 'constant'; got 'none'"):
         grad_cam(embedder, A, B, norm="none")
-    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot'; got 'l2'"):
-        grad_cam(embedder, A, B, similarity="l2")
+    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot', 'l2'; got 'l1'"):
+        grad_cam(embedder, A, B, similarity="l1")
     with pytest.raises(ValueError, match="got 3 dimensions for the query and 5 for the gallery image"):
         grad_cam(embedder, A, B, query_embedder=planted(maps, some_head("avg", dim=3)))
     maps[1, 0, 0, 0] = float("nan")

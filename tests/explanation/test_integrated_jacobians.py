@@ -166,8 +166,8 @@ def test_an_embedding_without_length_has_no_cosine():
 
 def test_unknown_options_are_refused(gallery):
     query, item = pictures(2)
-    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot'; got 'l2'"):
-        integrated_jacobian(bent(), query, item, similarity="l2")
+    with pytest.raises(ValueError, match="similarity must be one of 'cosine', 'dot', 'l2'; got 'l1'"):
+        integrated_jacobian(bent(), query, item, similarity="l1")
     with pytest.raises(ValueError, match="nodes must be"):
         explain_ranking(gallery, 0, [1], "integrated-jacobian", nodes=0)
     other = nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())

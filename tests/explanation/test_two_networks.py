@@ -34,7 +34,7 @@ def pictures(seed, count, size):
     return ImageSet.from_arrays(arrays, labels=[f"place {i % 5}" for i in range(count)])
 
 
-@pytest.fixture(scope="module", params=["cosine", "dot"])
+@pytest.fixture(scope="module", params=["cosine", "dot", "l2"])
 def gallery(request):
     """Panoramas (3 × 8 cells, average pooling) ask for aerial views (4 × 4 cells, max pooling)."""
     return Gallery.build(
@@ -62,9 +62,8 @@ def test_the_decomposition_is_exact_on_unequal_grids(gallery):
             assert why.point_map("query", 1.2, 6.7).shape == (4, 4)
             assert why.point_map("gallery", 3, 0).shape == (3, 8)
             mine, other = gallery.query_local(query), gallery.local_embeddings(int(item))
-            slow = gallery.scale(mine.embedding, [item])[0] * float(
-                mine.vectors[2, 7].astype(float) @ other.vectors[0, 3].astype(float)
-            )
+            scale = 2.0 if gallery.similarity == "l2" else gallery.scale(mine.embedding, [item])[0]
+            slow = scale * float(mine.vectors[2, 7].astype(float) @ other.vectors[0, 3].astype(float))
             assert why.contributions[2, 7, 0, 3] == pytest.approx(slow, abs=1e-6)
 
 
@@ -75,6 +74,8 @@ def test_the_score_is_that_of_the_two_networks(gallery):
     expected = mine @ other
     if gallery.similarity == "cosine":
         expected /= np.linalg.norm(mine) * np.linalg.norm(other)
+    if gallery.similarity == "l2":
+        expected = -np.square(mine - other).sum()
     assert dv.explain(gallery, query, item).similarity == pytest.approx(expected, abs=1e-5)
 
 

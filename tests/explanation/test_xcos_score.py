@@ -120,8 +120,10 @@ def test_the_dot_product_is_named_where_the_index_ranks_by_it():
     e = embedder.embed([query, item]).astype(np.float64)
     why = xcos(embedder, query, item, similarity="dot", module=lively())
     assert f"not the dot product {e[0] @ e[1]:+.4f}" in why.note
-    with pytest.raises(ValueError, match="must be one of 'cosine', 'dot'; got 'l2'"):
-        xcos(embedder, query, item, similarity="l2", module=lively())
+    why = xcos(embedder, query, item, similarity="l2", module=lively())
+    assert f"not the minus squared distance {-np.square(e[0] - e[1]).sum():+.4f}" in why.note
+    with pytest.raises(ValueError, match="must be one of 'cosine', 'dot', 'l2'; got 'l1'"):
+        xcos(embedder, query, item, similarity="l1", module=lively())
 
 
 def test_an_undefined_cosine_is_said_and_xcos_stands():

@@ -276,7 +276,7 @@ def change_sidecar(path, changes, honest=True):
         ),
         ({"kind": "cake"}, "does not describe a gallery"),
         ({"similarity": ...}, "lacks 'similarity'"),
-        ({"similarity": "l2"}, "similarity must be one of"),
+        ({"similarity": "l1"}, "similarity must be one of"),
         ({"embedder": ...}, "lacks 'embedder'"),
         ({"embedder": 3}, "lacks"),
         ({"sha256": {}}, "lacks 'embeddings.npy'"),
@@ -388,7 +388,7 @@ def test_options_are_checked_before_the_work(embedding, images, embedder):
     with pytest.raises(ValueError, match="on_error must be 'raise' or 'skip', got 'ignore'"):
         build(images, embedder, on_error="ignore")
     with pytest.raises(ValueError, match="similarity must be one of"):
-        build(images, embedder, similarity="l2")
+        build(images, embedder, similarity="l1")
     with pytest.raises(ValueError, match="the image set is empty"):
         build(images.subset([]), embedder)
     assert embedding.computed == 0
