@@ -3,8 +3,9 @@
 python -m benchmarks              prints the table, several minutes
 python -m benchmarks --write      also writes it into benchmarks/README.md and results.json
 python -m benchmarks --quick      smaller sizes, for a look
-python -m benchmarks --only methods   one part: pairs, search, rankings, sets, tools, waits, methods, evaluators
-                                  or maps
+python -m benchmarks --only methods   one part: pairs, search, rankings, sets, tools, waits, engine, protocols,
+                                  methods, evaluators or maps
+python -m benchmarks --only engine --rows 10000     the engine at other sizes; so --images for the protocols
 python -m benchmarks --threads 2  for NumPy, torch and FAISS alike; 1 unless said
 """
 
@@ -28,10 +29,14 @@ def main() -> None:
         "--only",
         default="",
         help="only the parts whose name holds this: "
-        "pairs, search, rankings, sets, tools, waits, methods, evaluators, maps",
+        "pairs, search, rankings, sets, tools, waits, engine, protocols, methods, evaluators, maps",
     )
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[], help="sizes at which the engine is measured"
+    )
+    parser.add_argument("--images", type=int, nargs="+", default=[], help="sizes at which protocols are")
     asked = parser.parse_args()
-    alone = ("waits", "methods", "evaluators", "maps")
+    alone = ("waits", "engine", "protocols", "methods", "evaluators", "maps")
     if asked.write and asked.only and asked.only not in alone:
         parser.error(f"--write writes the whole table, or one of {', '.join(alone)}; leave out --only")
     if os.environ.get("DMLVIZ_BENCHMARK") != "1":
@@ -43,7 +48,7 @@ def main() -> None:
         sys.exit(done.returncode)
     from benchmarks.everything import measure
 
-    measure(quick=asked.quick, into_readme=asked.write, only=asked.only)
+    measure(quick=asked.quick, into_readme=asked.write, only=asked.only, rows=asked.rows, images=asked.images)
 
 
 if __name__ == "__main__":

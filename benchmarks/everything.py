@@ -1,8 +1,12 @@
 """All parts, one after the other."""
 
+from collections.abc import Sequence
+
 from benchmarks.embedding import sets
+from benchmarks.engine import ROWS, engines
 from benchmarks.explaining import pair_tensors, rankings
 from benchmarks.faithfulness_cost import evaluator_costs
+from benchmarks.judging import IMAGES, judgings
 from benchmarks.methods import costs
 from benchmarks.report import Results, machine, table, write, written
 from benchmarks.searching import searches
@@ -10,8 +14,10 @@ from benchmarks.tools import likenesses, missing, speeds
 from benchmarks.waiting import waits
 
 
-def measure(*, quick: bool, into_readme: bool, only: str) -> None:
-    """Measure, print, and write where asked."""
+def measure(
+    *, quick: bool, into_readme: bool, only: str, rows: Sequence[int] = (), images: Sequence[int] = ()
+) -> None:
+    """Measure, print, and write where asked; of the engine and the protocols the sizes named, or the usual ones."""
     parts = {
         "pairs": lambda: pair_tensors(),
         "search": lambda: searches(quick),
@@ -29,6 +35,18 @@ def measure(*, quick: bool, into_readme: bool, only: str) -> None:
             found.duels.append(one)
     if only in "waits":
         found.waits = waits(quick)
+    if only in "engine":
+        found.engines = []
+        for one in engines(rows or ROWS[: 1 if quick else None]):
+            print(
+                f"{one.batch_ms:10.2f}  {one.who}, {one.data}, {one.case}, {one.rows} {one.said}", flush=True
+            )
+            found.engines.append(one)
+    if only in "protocols":
+        found.judgings = []
+        for one in judgings(images or IMAGES[: 1 if quick else None]):
+            print(f"{one.ratio[0]:10.2f}  {one.protocol}, {one.images}", flush=True)
+            found.judgings.append(one)
     if only in "methods":
         found.costs = []
         for cost in costs(quick):

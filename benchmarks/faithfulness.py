@@ -258,9 +258,10 @@ Which map to trust for what, in words: [which-map-to-trust.md](which-map-to-trus
 A figure is a mean over trials; in brackets the 95 % interval of a bootstrap over labels, for images of one label are
 no independent trials. Where a rate is the same for every label, as in 20 hits of 20, a bootstrap would be certain of
 it; there it is Wilson's interval, with one trial for each label. An arrow in a column's head says whether more or
-less is better. Names in *italics* are baselines: *random weights* is the exact decomposition of the same network untrained, *feature norm* knows its own
-image and not the other one, *centre* and *uniform* know no image, *random* is noise. **A method that does not beat
-its baselines has shown nothing in that column**, however high its figure. *pairs* is how many were asked about, *ms
+less is better. Names in *italics* are baselines: *random weights* is the exact decomposition of the same network
+untrained, *feature norm* knows its own image and not the other one, *centre* and *uniform* know no image, *random* is
+noise. **A method that does not beat its baselines has shown nothing in that column**, however high its figure.
+*pairs* is how many were asked about, *ms
 per pair* what one explanation cost, on one thread; what an evaluator costs stands in `benchmarks/README.md`. Asked
 about fewer pairs, because they take many passes through the network: {fewer}; there are 100 random masks instead of
 1000. The galleries never looked at are asked nothing that is dear; on real pictures no method is, and the dear

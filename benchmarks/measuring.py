@@ -3,7 +3,7 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -53,20 +53,8 @@ def duel(
     A quick call is repeated within a round, so that a round takes about `seconds_per_round`. Which of the two
     goes first changes from round to round.
     """
-    repeat_ours = _repeats(ours, seconds_per_round)
-    repeat_baseline = _repeats(baseline, seconds_per_round)
-    times: tuple[list[float], list[float]] = ([], [])
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(rounds):
-            pair = [(0, ours, repeat_ours), (1, baseline, repeat_baseline)]
-            for which, call, repeats in pair if number % 2 else reversed(pair):
-                times[which].append(_time(call, repeats))
-    finally:
-        gc.enable()
-    ratios = [a / b for a, b in zip(*times, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    times = in_turns([ours, baseline], rounds, seconds_per_round)
+    middle, low, high = ratio_of(*times)
     return Duel(
         what,
         baseline_is,
@@ -78,6 +66,36 @@ def duel(
         goal,
         rounds,
     )
+
+
+def in_turns(
+    calls: Sequence[Callable[[], object]], rounds: int, seconds_per_round: float = 0.02
+) -> list[list[float]]:
+    """Seconds of each call, one number per round: after one call each to warm up, the garbage collector off.
+
+    Each round begins with another of the calls. A quick one is repeated within a round.
+    """
+    repeats = [_repeats(call, seconds_per_round) for call in calls]
+    times: list[list[float]] = [[] for _ in calls]
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(rounds):
+            for turn in range(len(calls)):
+                which = (number + turn) % len(calls)
+                times[which].append(_time(calls[which], repeats[which]))
+    finally:
+        gc.enable()
+    return times
+
+
+def ratio_of(ours: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
+    """Median over the rounds of ours / baseline, and its quartiles; one round is its own quartiles."""
+    ratios = [a / b for a, b in zip(ours, baseline, strict=True)]
+    if len(ratios) == 1:
+        return ratios[0], ratios[0], ratios[0]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return middle, low, high
 
 
 def _repeats(call: Callable[[], object], seconds: float) -> int:

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 import dmlviz
+from benchmarks.engine import OURS, EngineLine
 from benchmarks.faithfulness_cost import EvaluatorCost
+from benchmarks.judging import JudgingCost
 from benchmarks.measuring import Duel
 from benchmarks.methods import Cost
 from benchmarks.tools import Likeness
@@ -32,6 +34,8 @@ class Results:
     evaluators: list[EvaluatorCost] = field(default_factory=list)
     likenesses: list[Likeness] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    engines: list[EngineLine] = field(default_factory=list)
+    judgings: list[JudgingCost] = field(default_factory=list)
 
 
 def machine() -> dict[str, str]:
@@ -52,7 +56,7 @@ def machine() -> dict[str, str]:
 
 
 def table(found: Results, where: dict[str, str]) -> str:
-    """Markdown: machine, ratios, waits, goals missed, costs of methods and evaluators, and how maps agree."""
+    """Markdown: machine, ratios, waits, goals missed, the engine, costs of methods and evaluators, how maps agree."""
     lines = [", ".join(f"{key} {value}" for key, value in where.items()) + ".", ""]
     lines += [
         "| part | against | ours, ms | baseline, ms | ratio (quartiles) | goal | |",
@@ -70,9 +74,63 @@ def table(found: Results, where: dict[str, str]) -> str:
     missed = [x.what for x in (*found.duels, *found.waits) if x.met is False]
     total = sum(x.met is not None for x in (*found.duels, *found.waits))
     lines += ["", f"{total - len(missed)} of {total} goals met."]
-    return "\n".join(
-        lines + _costs(found.costs) + _evaluators(found.evaluators) + _likenesses(found.likenesses)
-    )
+    parts = [
+        lines,
+        _engines(found.engines),
+        _judgings(found.judgings),
+        _costs(found.costs),
+        _evaluators(found.evaluators),
+        _likenesses(found.likenesses),
+    ]
+    return "\n".join(line for part in parts for line in part)
+
+
+def _engines(found: list[EngineLine]) -> list[str]:
+    lines: list[str] = []
+    for data, title in (
+        ("rows", "The engine, rows of 512 numbers"),
+        ("codes", "The engine, codes of 512 bits"),
+    ):
+        own = [one for one in found if one.data == data]
+        if not own:
+            continue
+        lines += ["", f"### {title}", ""]
+        lines += [
+            "| kind | rows | by | build, s | one query, ms | 100 queries, ms | ours against it, one (quartiles) "
+            "| ours against it, 100 (quartiles) | recall@10 | holds, MiB | at most, MiB |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        for one in own:
+            kind = f"{one.case}, {one.said}" if one.rounds and one.said else one.case
+            start = f"| {kind} | {_thousands(one.rows)} | {one.who} "
+            if one.rounds == 0:
+                lines.append(f"{start}| {one.said} |" + " – |" * 7)
+                continue
+            against = (
+                ("", "") if one.who == OURS[data] else (_spread(one.one_ratio), _spread(one.batch_ratio))
+            )
+            lines.append(
+                f"{start}| {_seconds(one.build_s)} | {_short(one.one_ms)} | {_short(one.batch_ms)} | {against[0]} "
+                f"| {against[1]} | {one.recall:.3f} | {_mib(one.held_mib)} | {_mib(one.most_mib)} |"
+            )
+    return lines
+
+
+def _judgings(found: list[JudgingCost]) -> list[str]:
+    if not found:
+        return []
+    lines = ["", "### Judging a gallery", ""]
+    lines += [
+        "| protocol | images, each asking all | ours, s | naive, s | ratio (quartiles) | ours at most, MiB "
+        "| naive at most, MiB | a figure differs at most by |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.protocol} | {_thousands(one.images)} | {_seconds(one.ours_s)} | {_seconds(one.naive_s)} "
+        f"| {_spread(one.ratio)} | {_mib(one.ours_mib)} | {_mib(one.naive_mib)} | {one.differs:.1e} |"
+        for one in found
+    ]
+    return lines
 
 
 def _costs(costs: list[Cost]) -> list[str]:
@@ -142,6 +200,8 @@ def write(text: str, found: Results, where: dict[str, str]) -> None:
         "methods": [asdict(c) for c in found.costs],
         "evaluators": [asdict(c) for c in found.evaluators],
         "maps": [asdict(one) for one in found.likenesses],
+        "engines": [asdict(one) for one in found.engines],
+        "protocols": [asdict(one) for one in found.judgings],
         "absent": found.absent,
     }
     _README.with_name("results.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
@@ -157,7 +217,14 @@ def written() -> Results:
         [EvaluatorCost(**one) for one in numbers.get("evaluators", [])],
         [Likeness(**one) for one in numbers["maps"]],
         numbers["absent"],
+        [EngineLine(**_with_tuples(one)) for one in numbers.get("engines", [])],
+        [JudgingCost(**_with_tuples(one)) for one in numbers.get("protocols", [])],
     )
+
+
+def _with_tuples(one: dict) -> dict:
+    """What a dataclass is made of: JSON knows lists only."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}
 
 
 def _short(milliseconds: float) -> str:
@@ -166,6 +233,23 @@ def _short(milliseconds: float) -> str:
 
 def _ratio(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
+
+
+def _spread(ratio: tuple[float, float, float]) -> str:
+    middle, low, high = map(_ratio, ratio)
+    return middle if low == high else f"{middle} ({low} – {high})"
+
+
+def _seconds(seconds: float) -> str:
+    return "–" if seconds < 5e-4 else f"{seconds:.3f}" if seconds < 1 else f"{seconds:.3g}"
+
+
+def _mib(mib: float | None) -> str:
+    return "not told" if mib is None else f"{mib:,.0f}"
+
+
+def _thousands(count: int) -> str:
+    return f"{count:,}"
 
 
 def _goal(goal: float | None) -> str:
