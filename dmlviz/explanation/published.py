@@ -131,6 +131,8 @@ def _of_maps(query: LastMap, item: LastMap, *, similarity: str = "cosine") -> De
 
 def _unknown(embedder: Embedder) -> str:
     head = embedder.head
+    if not isinstance(head, LinearHead) and isinstance(embedder.unmapped.head, LinearHead):
+        return "embeddings are brought to length 1 before a linear map, which the published code lacks"
     if not isinstance(head, LinearHead):
         return (
             "the head has no closed form (it is taken apart by its Jacobian), which the published code lacks"
