@@ -17,6 +17,7 @@ from dmlviz.index.files import read_state, write_state
 from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import add_to, choose_kind, effort_of, make_engine, parameters_of, set_effort
 from dmlviz.index.metrics import EXACT, METRICS
+from dmlviz.index.products import by_products, suits_products
 from dmlviz.index.recall import RecallCheck, check_recall
 from dmlviz.index.stored import Stored, centred, flat_of, mean_of, stored
 from dmlviz.index.threads import search_threads, threads_for
@@ -219,8 +220,15 @@ class GalleryIndex:
             empty = (len(rows), max(wanted, 0))
             return state.ids.named(np.empty(empty, dtype=np.int64)), np.empty(empty, dtype=np.float32)
         asked = Question(rows, wanted, barred, allowed, possible, self._bound(state, rows))
-        with search_threads(threads_for(len(rows))):
-            found, similarities = (ask_every_row if self.exact else ask_some_rows)(state, asked)
+        threads = threads_for(len(rows))
+        with search_threads(threads):
+            if not self.exact:
+                found, similarities = ask_some_rows(state, asked)
+            elif suits_products(len(rows), self.dim, threads):
+                with by_products():
+                    found, similarities = ask_every_row(state, asked)
+            else:
+                found, similarities = ask_every_row(state, asked)
         return state.ids.named(found), similarities
 
     def similarity(self, queries: Any, ids: Any) -> np.ndarray:
