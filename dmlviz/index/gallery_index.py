@@ -463,16 +463,18 @@ def set_effort_like(engine: Any, other: Any) -> None:
 
 
 def _state(flat: Any, kind: str, ids: Ids, metric: str, parameters: dict[str, Any], seed: int) -> Stored:
-    plain = stored(flat, None, ids, metric, None)
-    if kind == "flat" and metric == "ip":
-        return plain
-    if kind == "flat":
-        centre = mean_of(plain.vectors)
-        engine = flat_of(plain.vectors[:0], metric)
-        for start in range(0, len(plain.vectors), _ROWS_PER_ADD):
-            engine.add(centred(plain.vectors[start : start + _ROWS_PER_ADD], centre))
+    if kind == "flat" and metric == "l2":
+        rows = stored(flat, None, ids, metric, None, longest=0.0).vectors
+        centre = mean_of(rows)
+        engine = flat_of(rows[:0], metric)
+        for start in range(0, len(rows), _ROWS_PER_ADD):
+            engine.add(centred(rows[start : start + _ROWS_PER_ADD], centre))
         return stored(flat, engine, ids, metric, centre)
-    return stored(flat, make_engine(kind, plain.vectors, metric, parameters, seed), ids, metric, None)
+    plain = stored(flat, None, ids, metric, None)
+    if kind == "flat":
+        return plain
+    engine = make_engine(kind, plain.vectors, metric, parameters, seed)
+    return stored(flat, engine, ids, metric, None, longest=plain.longest)
 
 
 def _renamed(state: Stored, ids: Ids) -> Stored:

@@ -11,6 +11,7 @@ from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import add_to
 
 _MEAN_BLOCK = 16384
+_CENTRED_AT_ONCE = 256
 
 
 class _StoredRows:
@@ -99,4 +100,8 @@ def centred(rows: np.ndarray, centre: np.ndarray | None) -> np.ndarray:
     """Rows as the engine takes them, (N, D) float32."""
     if centre is None:
         return rows
-    return (rows.astype(np.float64) - centre).astype(np.float32)
+    without = np.empty(rows.shape, dtype=np.float32)
+    for start in range(0, len(rows), _CENTRED_AT_ONCE):  # few at once: what is in float64 stays in the cache
+        block = slice(start, start + _CENTRED_AT_ONCE)
+        without[block] = rows[block].astype(np.float64) - centre
+    return without
