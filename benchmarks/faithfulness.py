@@ -261,11 +261,10 @@ it; there it is Wilson's interval, with one trial for each label. An arrow in a 
 less is better. Names in *italics* are baselines: *random weights* is the exact decomposition of the same network
 untrained, *feature norm* knows its own image and not the other one, *centre* and *uniform* know no image, *random* is
 noise. **A method that does not beat its baselines has shown nothing in that column**, however high its figure.
-*pairs* is how many were asked about, *ms
-per pair* what one explanation cost, on one thread; what an evaluator costs stands in `benchmarks/README.md`. Asked
-about fewer pairs, because they take many passes through the network: {fewer}; there are 100 random masks instead of
-1000. The galleries never looked at are asked nothing that is dear; on real pictures no method is, and the dear
-evaluators are asked about 12 pairs, in 21 steps where they cover pixels.
+*pairs* is how many were asked about, *ms per pair* what one explanation cost, on one thread; what an evaluator costs
+stands in `benchmarks/README.md`. Asked about fewer pairs, because they take many passes through the network: {fewer};
+there are 100 random masks instead of 1000. The galleries never looked at are asked nothing that is dear; on real
+pictures no method is, and the dear evaluators are asked about 12 pairs, in 21 steps where they cover pixels.
 
 Only the headline tests tell a true map from a plausible one. The others are asked because the literature quotes them.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tqdm.auto import tqdm
 
+from dmlviz.explanation.options import whole_number
 from dmlviz.faithfulness.baselines import BASELINES
 from dmlviz.faithfulness.comparison_budget import within_budget
 from dmlviz.faithfulness.comparison_cells import Cell, Questions, Skipped
@@ -35,6 +36,7 @@ def ask_all(
 
     Raises:
         ValueError: If `at_most` names something that is not asked for, or less than one pair.
+        TypeError: If it gives no whole number.
     """
     ends = None if budget is None else time.perf_counter() + budget
     counts = _counts(questions, at_most, len(pairs))
@@ -100,8 +102,7 @@ def _counts(questions: Questions, at_most: Mapping[str, int], pairs: int) -> dic
     for name, count in at_most.items():
         if name not in questions.asked and name not in questions.explained:
             raise ValueError(f"at_most names {name!r}, which is not asked for")
-        if count < 1:
-            raise ValueError(f"at_most gives {name!r} {count} pairs; the least is 1")
+        whole_number(count, f"at_most[{name!r}]", 1)
     return {cell: min(pairs, *(at_most.get(name, pairs) for name in cell)) for cell in questions.cells}
 
 

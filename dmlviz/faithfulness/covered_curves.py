@@ -118,7 +118,7 @@ class Curves:
 
     def __repr__(self) -> str:
         areas = ", ".join(
-            f"{name} {np.nanmean(mean_height(curves, self.thresholds)):.3f}"
+            f"{name} {Estimate(name, mean_height(curves, self.thresholds), self.pairs.clusters).value:.3f}"
             for name, curves in (("insertion", self.insertion), ("deletion", self.deletion))
         )
         return f"Curves({self.method}: {len(self.pairs)} pairs, {len(self.thresholds)} thresholds, {areas})"

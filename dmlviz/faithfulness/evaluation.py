@@ -1,5 +1,6 @@
 """What an evaluator finds about a method, with its baselines beside it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -127,6 +128,7 @@ class Evaluation:
         pairs: Which pairs were asked about.
         milliseconds: What one pair cost on average, without the explanation itself.
         explain_milliseconds: What one explanation cost on average.
+        options: What was asked for beside, by name.
     """
 
     evaluator: Evaluator
@@ -250,11 +252,12 @@ def evaluate(
         progress: Whether to show a progress bar.
         **options: What was asked for beside; kept with the result.
 
+    Returns:
+        Figures of the method, and of those of the baselines that suit the gallery.
+
     Raises:
         ValueError: If the evaluator cannot be asked of this gallery or method; the reason is said.
     """
-    import time
-
     explained = as_explained(gallery, method)
     if reason := evaluator.inapplicable(truth, explained):
         raise ValueError(

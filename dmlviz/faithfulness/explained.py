@@ -11,7 +11,6 @@ from dmlviz.faithfulness.pairs import Pairs
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
 
-
 _BARS = ("occlusion", "rise", "corr-rise")  # methods that would show a bar of their own for each pair
 
 
@@ -24,7 +23,10 @@ class Explained:
         **options: What the method takes beside the pair, such as masks=100 of "rise".
 
     Attributes:
+        gallery: The gallery.
         name: The method's name.
+        options: What the method is given beside the pair.
+        method: What is known of the method.
         is_baseline: Whether it is one of `BASELINES`.
         seconds, computed: What the explanations made so far took, and how many they are.
 

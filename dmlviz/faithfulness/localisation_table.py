@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from dmlviz.explanation import decompose_similarity, explain_ranking
 from dmlviz.explanation.masked_views import similarities
+from dmlviz.explanation.options import whole_number
 from dmlviz.faithfulness.estimate import Estimate
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.localisation import hit, overlaps_at, thresholds_with
@@ -68,19 +69,20 @@ def localisation_table(
 
     Returns:
         One row per network and method, columns: network, method; error (0 to 1, lower is better), low, high (its 95 %
-        interval over labels, see `Estimate.interval`); best_error, best_low, best_high, at best_threshold; class_error; box_error
-        and best_box_error, whatever the class; queries, left_out (those without a box on the view, or whose map is
-        not finite).
+        interval over labels, see `Estimate.interval`); best_error, best_low, best_high, at best_threshold;
+        class_error; box_error and best_box_error, whatever the class; queries, left_out (those without a box on the
+        view, or whose map is not finite).
 
     Raises:
-        ValueError: If there is no network, a gallery lacks labels, boxes or queries of its own, the threshold is
-            impossible, or the classifier has another number of classes.
+        ValueError: If there is no network, a gallery lacks labels, boxes or queries of its own, the threshold or the
+            number of queries is impossible, or the classifier has another number of classes.
+        TypeError: If `queries` is no whole number.
     """
     if not networks:
         raise ValueError("there is no network to ask; give galleries by name")
     thresholds = thresholds_with(threshold)
-    if queries is not None and queries < 1:
-        raise ValueError(f"queries must be at least 1, or None for all; got {queries}")
+    if queries is not None:
+        whole_number(queries, "queries", 1)
     chosen = {name: _chosen(name, gallery, queries, seed) for name, gallery in networks.items()}
     known = {name: truth_of(gallery, truth).query for name, gallery in networks.items()}
     for name, side in known.items():

@@ -9,6 +9,7 @@ import numpy as np
 
 from dmlviz.explanation import Decomposition
 from dmlviz.explanation.margin import margin_between
+from dmlviz.explanation.options import one_of, whole_number
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate, with_own_baselines
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.map_pixels import cell_pixels, dilated, enlarged, peak_share
@@ -104,6 +105,7 @@ def margin_pointing(
     Raises:
         ValueError: If `against` is neither, `grown` is negative, the truth or the method does not suit, or no pair
             can be swapped.
+        TypeError: If `grown` is no whole number.
 
     Examples:
         >>> import dmlviz as dv
@@ -114,10 +116,8 @@ def margin_pointing(
         >>> found.headline.value > 4 * found.baselines["uniform"]["peak"].value
         True
     """
-    if against not in AGAINST:
-        raise ValueError(f"against must be 'sibling' or 'swapped'; got {against!r}")
-    if grown < 0:
-        raise ValueError(f"grown must be 0 pixels or more; got {grown}")
+    one_of(against, "against", AGAINST)
+    whole_number(grown, "grown", 0)
     known = truth_of(gallery, truth)
 
     @cache

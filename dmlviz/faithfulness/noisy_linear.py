@@ -77,7 +77,8 @@ def _means_of_neighbours(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
         before, power = power, _products(rest, guided)
         along = guided + power / np.maximum(before, np.float32(1e-30)) * along
     raise FloatingPointError(
-        f"missing pixels could not be filled from their neighbours in {_STEPS_AT_MOST} steps"
+        f"missing pixels could not be filled from their neighbours in {_STEPS_AT_MOST} steps; use another fill than "
+        "'road', such as 'mean'"
     )
 
 

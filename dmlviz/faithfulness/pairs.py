@@ -1,10 +1,12 @@
 """Which pairs are asked about: chosen by a stated, seeded rule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+
+from dmlviz.explanation.options import one_of, whole_number
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -27,12 +29,25 @@ class Pairs:
         items: (n,) int64, ids of gallery images.
         clusters: (n,) int64, which pairs are no independent trials: those whose queries share a label.
         rule: How they were chosen, in words.
+
+    Raises:
+        ValueError: If the three are not equally long rows.
     """
 
     queries: np.ndarray
     items: np.ndarray
     clusters: np.ndarray
     rule: str
+
+    def __post_init__(self) -> None:
+        for name in ("queries", "items", "clusters"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+        shapes = {self.queries.shape, self.items.shape, self.clusters.shape}
+        if len(shapes) > 1 or self.queries.ndim != 1:
+            raise ValueError(
+                "pairs are three rows of one length: queries, items and clusters; got shapes "
+                f"{self.queries.shape}, {self.items.shape} and {self.clusters.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -66,15 +81,15 @@ def choose_pairs(
     Raises:
         ValueError: If the rule is unknown, or needs labels that the gallery lacks, or gives no pair at all; or if
             `count` is less than 1.
+        TypeError: If `count` is no whole number.
     """
     labelled = gallery.labels is not None and gallery.query_labels is not None
     rule = rule or ("right" if labelled else "first")
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(map(repr, RULES))}; got {rule!r}")
+    one_of(rule, "rule", RULES)
     if rule != "first" and not labelled:
         raise ValueError(f"the rule {rule!r} needs labels, and this gallery has none; use rule='first'")
-    if count is not None and count < 1:
-        raise ValueError(f"count must be at least 1, or None for every query; got {count}")
+    if count is not None:
+        whole_number(count, "count", 1)
     chosen: list[tuple[int, int]] = []
     for query in np.random.default_rng(seed).permutation(len(gallery.queries)).tolist():
         if count is not None and len(chosen) == count:
@@ -94,16 +109,15 @@ def as_pairs(gallery: "Gallery", pairs: "int | Pairs | Sequence[tuple[int, int]]
 
     Raises:
         ValueError: If there is none.
+        TypeError: If they are neither a whole number nor pairs of ids.
         IndexError: If an id is not in the gallery.
     """
-    if isinstance(pairs, Pairs):
-        return pairs
-    if isinstance(pairs, int | np.integer):
-        return choose_pairs(gallery, int(pairs), seed=seed)
+    if not isinstance(pairs, Iterable):
+        return choose_pairs(gallery, whole_number(pairs, "pairs", 1), seed=seed)
     chosen = [(gallery.queries.check_id(q), gallery.images.check_id(g)) for q, g in pairs]
     if not chosen:
         raise ValueError("there is no pair to ask about; give a number, or (query, item) ids")
-    return _pairs(gallery, chosen, "as given")
+    return pairs if isinstance(pairs, Pairs) else _pairs(gallery, chosen, "as given")
 
 
 def _item(gallery: "Gallery", query: int, rule: str) -> int | None:

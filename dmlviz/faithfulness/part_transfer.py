@@ -7,6 +7,7 @@ import numpy as np
 
 from dmlviz.explanation import Decomposition
 from dmlviz.explanation.decomposition import SIDES, Side
+from dmlviz.explanation.options import whole_number
 from dmlviz.faithfulness.evaluation import Evaluation, Evaluator, Measured, evaluate, with_own_baselines
 from dmlviz.faithfulness.explained import Explained
 from dmlviz.faithfulness.map_pixels import cell_pixels, cell_with_most, dilated, geometry_of, peak_share
@@ -85,6 +86,7 @@ def part_transfer(
 
     Raises:
         ValueError: If a side is none, `grown` is negative, or the truth or the method does not suit.
+        TypeError: If `grown` is no whole number.
 
     Examples:
         >>> import dmlviz as dv
@@ -97,8 +99,7 @@ def part_transfer(
     """
     if not sides or any(side not in SIDES for side in sides):
         raise ValueError(f"sides must be some of {', '.join(map(repr, SIDES))}; got {sides!r}")
-    if grown < 0:
-        raise ValueError(f"grown must be 0 pixels or more; got {grown}")
+    whole_number(grown, "grown", 0)
     known = truth_of(gallery, truth)
 
     def measure(

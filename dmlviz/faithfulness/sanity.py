@@ -42,8 +42,6 @@ SYMMETRY = Evaluator(
     passed_by=("feature norm", "centre", "uniform"),
     source="‖M(A, B) − M(B, A)‖/‖M(A, B)‖ over both images' overall maps; ‖D(A, B) − D(B, A)ᵀ‖/‖D(A, B)‖ over pairs",
 )
-
-
 _TURNED: tuple[tuple[Side, Side], ...] = (("query", "gallery"), ("gallery", "query"))
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dmlviz.explanation.options import one_of
+
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder
     from dmlviz.images import ImageSet
@@ -22,18 +24,30 @@ class KnownParts:
     Args:
         part_ids: One (h, w) whole-number array per image, in the picture's own pixels: which part each shows.
         names: What the numbers mean; numbers without a name are no part (background, say).
+
+    Raises:
+        ValueError: If no part has a name, or two have the same one.
     """
 
     def __init__(self, part_ids: Sequence[np.ndarray], names: Mapping[int, str]) -> None:
         self._part_ids = part_ids
         self._number = {str(name): int(number) for number, name in names.items()}
         self.parts = tuple(self._number)
+        if not self.parts or len(self.parts) < len(names):
+            raise ValueError(
+                f"names gives each part's number a name of its own, such as {{1: 'beak'}}; got {names!r}"
+            )
 
     def __len__(self) -> int:
         return len(self._part_ids)
 
     def mask(self, i: int, part: str) -> np.ndarray:
-        """Where a part is visible on image i, (h, w) bool."""
+        """Where a part is visible on image i, (h, w) bool.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        one_of(part, "part", self.parts)
         return np.asarray(np.asarray(self._part_ids[i]) == self._number[part])
 
     def box(self, i: int) -> Box | None:
@@ -47,15 +61,19 @@ class KnownBoxes:
 
     Args:
         boxes: (N, 4): top, left, bottom, right in pixels of the picture; the last two lie beyond the box.
+
+    Raises:
+        ValueError: If they have another shape, a value is not finite, or a box is empty.
     """
 
     def __init__(self, boxes: Any) -> None:
         self._boxes = np.asarray(boxes, dtype=np.float64)
         b = self._boxes
-        if b.ndim != 2 or b.shape[1] != 4 or not (np.isfinite(b).all() and (b[:, :2] < b[:, 2:]).all()):
-            raise ValueError(
-                f"boxes are (N, 4): top, left, bottom, right with top < bottom and left < right; got {b.shape}"
-            )
+        expected = "boxes are (N, 4): top, left, bottom, right with top < bottom and left < right"
+        if b.ndim != 2 or b.shape[1] != 4:
+            raise ValueError(f"{expected}; got shape {b.shape}")
+        if len(wrong := np.flatnonzero(~(np.isfinite(b).all(axis=1) & (b[:, :2] < b[:, 2:]).all(axis=1)))):
+            raise ValueError(f"{expected}; box {wrong[0]} is {b[wrong[0]].tolist()}")
 
     def __len__(self) -> int:
         return len(self._boxes)
@@ -104,8 +122,18 @@ class SideTruth:
         return hasattr(self.known, "differs")
 
     def mask(self, i: int, part: str) -> np.ndarray:
-        """Where a part is visible on the view of image i, (H, W) bool."""
-        return self._in_view(np.asarray(self.known.mask(i, part), dtype=bool))
+        """Where a part is visible on the view of image i, (H, W) bool.
+
+        Raises:
+            ValueError: If the user's parts (`KnownParts`) are not of the picture's size.
+        """
+        mask = np.asarray(self.known.mask(i, part), dtype=bool)
+        if isinstance(self.known, KnownParts) and mask.shape != (size := self.images[i].shape[:2]):
+            raise ValueError(
+                f"part_ids of image {i} have shape {mask.shape}, and the picture has {size[0]} × {size[1]} pixels: "
+                "give them in the picture's own pixels"
+            )
+        return self._in_view(mask)
 
     def box(self, i: int) -> Box | None:
         """The box on the view of image i, (top, left, bottom, right); None where nothing of it is seen."""

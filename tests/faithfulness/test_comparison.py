@@ -390,7 +390,7 @@ def test_with_a_budget_too_small_for_anything(gallery, monkeypatch):
             "method_options are given of 'rise', which is not asked for",
         ),
         ({"at_most": {"rise": 9}}, "at_most names 'rise', which is not asked for"),
-        ({"at_most": {"completeness": 0}}, "at_most gives 'completeness' 0 pairs; the least is 1"),
+        ({"at_most": {"completeness": 0}}, r"at_most\['completeness'\] must be at least 1, got 0"),
         ({"methods": ["cam"]}, "there is nothing to compare here: cam: .*has no classifier"),
     ],
 )

@@ -208,7 +208,7 @@ def test_errors_say_what_was_expected(gallery):
             localisation_table(given_, progress=False)
     with pytest.raises(ValueError, match="above 0 and at most 1; got 0"):
         localisation_table({"n": gallery}, threshold=0)
-    with pytest.raises(ValueError, match="queries must be at least 1, or None for all; got 0"):
+    with pytest.raises(ValueError, match="queries must be at least 1, got 0"):
         localisation_table({"n": gallery}, queries=0)
     with pytest.raises(ValueError, match="the classifier of 'n' has 6 classes, and 2 labels are known"):
         localisation_table({"n": gallery}, classes={"n": ["a", "b"]}, progress=False)

@@ -428,8 +428,8 @@ def test_both_evaluators_are_in_the_list():
 @pytest.mark.parametrize(
     ("method", "options", "words"),
     [
-        ("decomposition", {"against": "cousin"}, "against must be 'sibling' or 'swapped'; got 'cousin'"),
-        ("decomposition", {"grown": -1}, "grown must be 0 pixels or more; got -1"),
+        ("decomposition", {"against": "cousin"}, "against must be one of 'sibling', 'swapped'; got 'cousin'"),
+        ("decomposition", {"grown": -1}, "grown must be at least 0, got -1"),
         (
             "grad-cam",
             {},

@@ -365,7 +365,7 @@ def test_it_is_in_the_list():
     [
         ("decomposition", {"sides": ["left"]}, r"sides must be some of 'query', 'gallery'; got \['left'\]"),
         ("decomposition", {"sides": []}, "sides must be some of"),
-        ("decomposition", {"grown": -1}, "grown must be 0 pixels or more; got -1"),
+        ("decomposition", {"grown": -1}, "grown must be at least 0, got -1"),
         ("grad-cam", {}, "'part-transfer' cannot be asked of 'grad-cam' here: .* and so no map of a point"),
         ("no-such", {}, "method must be one of"),
     ],
