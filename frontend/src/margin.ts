@@ -2,7 +2,7 @@
 
 import { h, setText } from "./dom";
 import { plain, signed, tiny } from "./format";
-import { nameOfKind, scoreDigits } from "./lines";
+import { isDistance, nameOfKind, scoreDigits } from "./lines";
 import type { State } from "./scene";
 import type { Item } from "./screen";
 
@@ -12,7 +12,7 @@ export class MarginCard {
   private readonly by = h("div", { class: "by" });
   private readonly photo = h("canvas", { class: "versus", "aria-hidden": "true" });
   private readonly go = h("button", { type: "button", class: "link" });
-  private readonly formula = h("div", { class: "number", title: "cells of the query, offset of the query" });
+  private readonly formula = h("div", { class: "number" });
   private readonly residual = h("div", { class: "residual" });
   private drawn: Item | null = null;
 
@@ -34,10 +34,12 @@ export class MarginCard {
     const digits = Math.max(scoreDigits(why.kind, Math.abs(margin.margin)), why.kind === "cosine" ? 4 : 0);
     setText(this.big, signed(margin.margin, digits));
     const verdict = other.hit ? "hit" : "miss";
-    const scores = why.kind === screen.meta.kind ? `${plain(item.similarity)}\u00a0\u2212\u00a0${plain(other.similarity)}` : nameOfKind(why.kind);
+    const distance = isDistance(why.kind);
+    const scores = why.kind === screen.meta.kind ? difference(item.similarity, other.similarity, distance ? digits : 3) : nameOfKind(why.kind);
     setText(this.by, `rank ${item.rank} over rank ${other.rank}, the best ${verdict}: ${scores}`);
     const cells = margin.margin - margin.offset + margin.residual;
-    setText(this.formula, `cells ${signed(cells, digits)}, offset ${signed(margin.offset, digits)}`);
+    setText(this.formula, `cells ${signed(cells, digits)}, ${distance ? "lengths" : "offset"} ${signed(margin.offset, digits)}`);
+    this.formula.title = distance ? "cells of the query, squared lengths of the two images and offset of the query" : "cells of the query, offset of the query";
     const open = !margin.addsUp && !margin.promises;
     setText(
       this.residual,
@@ -60,4 +62,10 @@ export class MarginCard {
       this.photo.getContext("2d")!.drawImage(bitmap, 0, 0);
     }, () => undefined);
   }
+}
+
+/** Two scores with a minus between them; a negative one behind it stands in brackets. */
+function difference(left: number | null, right: number | null, digits: number): string {
+  const behind = plain(right, digits);
+  return `${plain(left, digits)}\u00a0\u2212\u00a0${(right ?? 0) < 0 ? `(${behind})` : behind}`;
 }

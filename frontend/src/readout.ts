@@ -2,7 +2,7 @@
 
 import { h, setAttribute, setText } from "./dom";
 import { digitsFor, percent, plain, signed } from "./format";
-import { line } from "./lines";
+import { isDistance, line } from "./lines";
 import type { Scene, State } from "./scene";
 
 export class Readout {
@@ -10,6 +10,8 @@ export class Readout {
   readonly live = h("div", { class: "only-heard", role: "status", "aria-live": "polite" });
   private readonly lines = {
     value: line("under the cursor", "lead"),
+    withOther: line("with the other image", "part"),
+    own: line("own length and offset", "part"),
     margin: line("of the margin"),
     share: line("share of the score"),
     cell: line("cell"),
@@ -45,12 +47,19 @@ export class Readout {
       setText(lines[name].value, value);
       if (label) setText(lines[name].name, label);
     };
+    const shares = !!why?.promises && !isDistance(why.kind); // of a difference of larger sums no part is a share
     const shareOf = (value: number) => (similarity ? percent(value / similarity) : "undefined");
+    const parted = ({ contribution, ofPairs }: { contribution: number | null; ofPairs: number | null }) => {
+      if (!why || !isDistance(why.kind) || contribution === null || ofPairs === null) return;
+      put("withOther", signed(ofPairs, fine));
+      put("own", signed(contribution - ofPairs, fine));
+    };
     let speech = "";
     if (under && active) {
       const where = active.fixed ? "at the pin" : state.hover ? "under the cursor" : "at the mark";
       put("value", under.contribution === null ? "no map" : signed(under.contribution, fine), where);
-      if (under.contribution !== null && why?.promises) put("share", shareOf(under.contribution));
+      if (under.contribution !== null && shares) put("share", shareOf(under.contribution));
+      parted(under);
       if (under.cell) put("cell", `${under.side} \u00b7 row ${under.cell[0]}, col ${under.cell[1]}`);
       if (under.margin !== null) put("margin", signed(under.margin, fine));
       if (under.partner) {
@@ -62,7 +71,8 @@ export class Readout {
       if (under.cell) speech = `${under.side}, row ${under.cell[0]}, column ${under.cell[1]}: contribution ${signed(under.contribution, fine)}`;
     } else if (region) {
       put("value", signed(region.contribution, fine), "the region");
-      if (why?.promises) put("share", shareOf(region.contribution));
+      if (shares) put("share", shareOf(region.contribution));
+      parted(region);
       put("cell", `${region.count} of the query`, region.count === 1 ? "cell" : "cells");
       speech = `region of ${region.count} cells: contribution ${signed(region.contribution, fine)}`;
     }

@@ -43,6 +43,7 @@ export interface PointReading {
   pixel: [number, number];
   cell: [number, number] | null; // null where the method has no map of that image
   contribution: number | null;
+  ofPairs: number | null; // of the contribution, what the pairs with the other image make
   margin: number | null;
   partner: { cell: [number, number]; value: number } | null; // strongest on the other image
 }
@@ -51,7 +52,7 @@ export interface Scene {
   query: Shown;
   match: Shown;
   active: (Point & { mix: Mix | null; fixed: boolean }) | null;
-  region: { cells: [number, number][]; contribution: number; count: number } | null;
+  region: { cells: [number, number][]; contribution: number; ofPairs: number | null; count: number } | null;
   under: PointReading | null; // under the pointer, or at the pin
   pair: { value: number; cell: [number, number] } | null; // the pinned point with the cell under the pointer
   missing: boolean; // pairs not here yet
@@ -89,6 +90,7 @@ export function compose(state: State): Scene {
     scene.region = {
       cells: mix.cells.map((cell) => pixelOfCell(field, Math.floor(cell / field.grid[1]), cell % field.grid[1])),
       contribution: valueAt(field.map, mix),
+      ofPairs: why.pairwise ? valueAt(field.ofPairs, mix) : null,
       count: mix.cells.length,
     };
     if (!active) {
@@ -249,6 +251,7 @@ function readPoint(state: State, why: Why, point: Point & { mix: Mix | null }, s
     pixel: [point.row, point.col],
     cell: field ? nearestCell(field, cellOfPixel(field, point.row, point.col)) : null,
     contribution: field && point.mix ? valueAt(field.map, point.mix) : null,
+    ofPairs: why.pairwise && field && point.mix ? valueAt(field.ofPairs, point.mix) : null,
     margin:
       state.mode === "margin" && point.side === "query" && why.marginMap && point.mix
         ? valueAt(why.marginMap, point.mix)

@@ -3,7 +3,7 @@
 import { sentence } from "./caption";
 import { h, setAttribute, setText } from "./dom";
 import { plain, signed, tiny } from "./format";
-import { codesSay, line, nameOfKind, scoreDigits } from "./lines";
+import { codesSay, isDistance, line, nameOfKind, restOf, scoreDigits } from "./lines";
 import type { Numbers } from "./model";
 import type { State } from "./scene";
 import type { Why } from "./why";
@@ -81,7 +81,7 @@ export class ScoreCard {
     const { screen, item } = state;
     const { numbers } = why;
     const size = Math.max(Math.abs(numbers.similarity ?? 0), numbers.for, -numbers.against);
-    const digits = scoreDigits(why.kind, size);
+    const digits = scoreDigits(why.kind, size, numbers.similarity ?? size);
     setText(this.big, plain(numbers.similarity, digits));
     const own = why.kind === screen.meta.kind;
     const ranked = `${nameOfKind(screen.meta.kind)} ${plain(item.similarity, scoreDigits(screen.meta.kind, Math.abs(item.similarity ?? 0)))}`;
@@ -91,25 +91,30 @@ export class ScoreCard {
     setText(this.region.value, signed(item.meta.region, digits));
     const { lines } = this;
     const offsets = numbers.queryOffset + numbers.galleryOffset + numbers.constant;
-    const parts = why.pairwise ? "pairs" : "cells";
+    // Two maps that add up to one score (no pairs): the first is told cell by cell, the other stands in the rest.
+    const twoMaps = !why.pairwise && !!why.fields.query && numbers.queryOffset !== 0;
+    const parts = why.pairwise ? "pairs" : twoMaps ? "cells of the query" : "cells";
     setText(lines.for.name, `${parts} that speak for`);
     setText(lines.against.name, `${parts} that speak against`);
-    setText(lines.sum.name, why.pairwise ? "sum" : `sum over the ${why.fields.query ? "query" : "match"}`);
+    setText(lines.sum.name, why.pairwise || twoMaps ? "sum" : `sum over the ${why.fields.query ? "query" : "match"}`);
     setText(lines.for.value, signed(numbers.for, digits));
     setText(lines.against.value, signed(numbers.against, digits));
-    setText(lines.offsets.value, signed(offsets, digits));
+    const rest = twoMaps ? numbers.galleryOffset + numbers.constant : offsets;
+    setText(lines.offsets.name, twoMaps ? "map of the match, and offsets" : why.pairwise ? restOf(why.kind) : "offsets");
+    setText(lines.offsets.value, signed(rest, digits));
     const split: [keyof typeof lines, number][] = [["query", numbers.queryOffset], ["gallery", numbers.galleryOffset], ["constant", numbers.constant]];
     const any = split.some(([, value]) => Number(Math.abs(value).toFixed(digits)) !== 0);
     for (const [name, value] of split) {
-      lines[name].row.hidden = !any;
+      lines[name].row.hidden = !any || (twoMaps && name === "query");
       setText(lines[name].value, signed(value, digits));
     }
     setText(lines.sum.value, plain(numbers.total, digits));
-    const cells = (numbers.total ?? NaN) - offsets;
-    const less = Number(Math.abs(offsets).toFixed(digits)) !== 0 && offsets < 0;
+    const cells = (numbers.total ?? NaN) - rest;
+    const beside = why.pairwise && isDistance(why.kind) ? "lengths" : "offsets";
+    const less = Number(Math.abs(rest).toFixed(digits)) !== 0 && rest < 0;
     setText(
       this.formula,
-      `${why.pairwise ? "pairs" : "map"} ${plain(cells, digits)} ${less ? "\u2212" : "+"} offsets ${plain(Math.abs(offsets), digits)} = ${plain(numbers.total, digits)}`,
+      `${why.pairwise ? "pairs" : "map"} ${plain(cells, digits)} ${less ? "\u2212" : "+"} ${beside} ${plain(Math.abs(rest), digits)} = ${plain(numbers.total, digits)}`,
     );
     this.verdict(...verdictOf(why, digits));
     const fields = Object.values(why.fields);
@@ -117,7 +122,7 @@ export class ScoreCard {
     const notes = [guessed, why.pairwise ? screen.meta.rounding : ""].filter(Boolean);
     this.note.hidden = notes.length === 0;
     setText(this.note, notes.join(" \u00b7 "));
-    this.drawBars(numbers.for, numbers.against, offsets);
+    this.drawBars(numbers.for, numbers.against, rest);
     const exact = { similarity: numbers.similarity, pairs: numbers.pairs, offsets, residual: numbers.residual };
     for (const [name, value] of Object.entries(exact)) setAttribute(this.element, `data-${name}`, String(value));
   }

@@ -1,8 +1,9 @@
 // The ranking: thumbnails in rank order, each with its own map.
 
 import { h, setAttribute, setText } from "./dom";
-import { digitsFor, plain, signed } from "./format";
+import { plain, signed } from "./format";
 import { CanvasLayer } from "./layer";
+import { isDistance, rankDigits } from "./lines";
 import type { Theme } from "./model";
 import type { Shown } from "./scene";
 import type { Item, Screen } from "./screen";
@@ -65,14 +66,14 @@ export class Strip {
     this.least = LEAST * wide;
     this.list.style.setProperty("--most", `${Math.round(136 * wide)}px`);
     this.arrange();
-    const size = Math.max(...ranked.map((item) => Math.abs(item.score ?? 0)));
-    const digits = meta.kind === "cosine" ? (size < 0.1 ? 4 : 3) : digitsFor(size, 4, 0, 4);
+    const digits = rankDigits(meta.kind, ranked.map((item) => item.score ?? 0));
     ranked.forEach((item, n) => this.fill(this.tiles[n], item, meta.labelled, digits));
     this.banner.hidden = meta.rankedBy !== "region";
     if (meta.rankedBy === "region") {
       setText(
         this.said,
-        "Ranked by what the selected region of the query contributes to the similarity; the number under each image is that contribution.",
+        "Ranked by what the selected region of the query contributes to the similarity; the number under each image is that contribution." +
+          (isDistance(meta.kind) ? " The squared length of an image belongs to no region, so longer embeddings come first." : ""),
       );
     }
     this.focused = -1;

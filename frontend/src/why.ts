@@ -13,6 +13,7 @@ export class Field implements Place {
   readonly cells: number;
   readonly map: Float32Array;
   private products: Float32Array | null | undefined;
+  private alone: Float32Array | null = null;
 
   constructor(readonly meta: FieldMeta, private readonly data: Data) {
     this.view = meta.view;
@@ -26,8 +27,11 @@ export class Field implements Place {
   /** The map less this side's offset term: what the pairs alone sum to. */
   get ofPairs(): Float32Array {
     if (!this.meta.offset) return this.map;
-    const offset = this.data.floats(this.meta.offset);
-    return this.map.map((value, n) => value - offset[n]);
+    if (!this.alone) {
+      const offset = this.data.floats(this.meta.offset);
+      this.alone = this.map.map((value, n) => value - offset[n]);
+    }
+    return this.alone;
   }
 
   /** (5, h, w) products of neighbouring local embeddings, or null where the method has none. */

@@ -6,7 +6,7 @@ import { digitsFor, percent, plain, signed, tiny } from "../src/format";
 import { Smooth, cellOfPixel, cellsIn, columnOf, mixAt, mixedLength, rowOf } from "../src/maps";
 import { Queries } from "../src/queries";
 import { balance } from "../src/data";
-import { codesSay } from "../src/lines";
+import { codesSay, nameOfKind, rankDigits, restOf, scoreDigits } from "../src/lines";
 import { binOf, countsOf, sure } from "../src/protocol";
 import { along, besideEachOther, estimate, interval } from "../src/trust-line";
 
@@ -21,6 +21,20 @@ test("numbers carry a true minus, and no sign where they round to zero", () => {
   assert.equal(percent(0.1964), "19.6\u202f%");
   assert.equal(tiny(-6.1e-8), "6e\u22128");
   assert.equal(digitsFor(0.0496), 4);
+});
+
+test("a small distance keeps its figures beside the large sums that it is the difference of", () => {
+  assert.equal(scoreDigits("dot", 250, 0.02), 1);
+  assert.equal(scoreDigits("l2", 250, -0.0213), 4);
+  assert.equal(scoreDigits("l2", 250, -31.4), 1);
+  assert.equal(scoreDigits("cosine", 250, -0.02), 3);
+  assert.equal(rankDigits("l2", [-0.021, -0.4, -31]), 3);
+  assert.equal(rankDigits("l2", [0, -0.4, -31]), 2);
+  assert.equal(rankDigits("dot", [0.021, 31]), 2);
+  assert.equal(rankDigits("cosine", [0.05, 0.01]), 4);
+  assert.equal(nameOfKind("l2"), "minus squared distance");
+  assert.equal(restOf("l2"), "squared lengths and offsets");
+  assert.equal(restOf("cosine"), "offsets");
 });
 
 test("pixels fall on cells as the geometry says, and stay on the map", () => {
