@@ -43,8 +43,10 @@ KEPT_IN = {
     "traitlets": {"widgets"},
     "click": {"cli"},
     "safetensors": {"embedder", "learning"},
+    "pyarrow": {"retrieval"},
+    "narwhals": {"images"},
 }
-ONLY_WHEN_ASKED = {"torchvision", "timm", "jupyterlab"}
+ONLY_WHEN_ASKED = {"torchvision", "timm", "jupyterlab", "pyarrow", "narwhals", "pandas"}
 
 
 def room_of(path: Path, package: Path) -> str:
@@ -124,6 +126,7 @@ def loaded_by(statement: str, names: list[str]) -> list[str]:
 
 
 HEAVY = ["torch", "torchvision", "faiss", "plotly", "ipywidgets", "anywidget", "timm", "jupyterlab"]
+HEAVY += ["pandas", "pyarrow", "narwhals"]
 
 
 @pytest.mark.parametrize(
@@ -142,3 +145,14 @@ def test_importing_a_room_loads_no_more_than_it_needs(statement, may):
 
 def test_the_loading_test_can_fail():
     assert loaded_by("import faiss", HEAVY) == ["faiss"]
+
+
+def test_the_first_page_loads_no_data_frames():
+    """They take longer to load than the rest of the way from a gallery to its Explorer."""
+    shown = (
+        "import dmlviz as dv; from dmlviz.cli.page import telling_queries; "
+        "from dmlviz.embedder import birds_embedder; "
+        "gallery = dv.Gallery.build(dv.birds(families=2, per_class=4), birds_embedder(), progress=False); "
+        "dv.Explorer(gallery); assert telling_queries(gallery)"
+    )
+    assert loaded_by(shown, ["pandas", "pyarrow"]) == []

@@ -55,7 +55,7 @@ def index_folder(
             queries=queries,
             leave_out=leave_out,
         )
-        network.write(out)
+        network.write(out, gallery.embedder.fingerprint)
     if as_json:
         click.echo(json_of(_said(gallery, network, out)))
         return

@@ -63,13 +63,17 @@ class Model:
         except (ValueError, OSError, ImportError) as error:  # no connection is an OSError
             raise click.ClickException(str(error)) from None
 
-    def write(self, gallery: Path) -> None:
-        """Note the model in a gallery's folder, whole or not at all."""
+    def write(self, gallery: Path, embedder: str) -> None:
+        """Note the model in a gallery's folder, whole or not at all.
+
+        Args:
+            gallery: The folder.
+            embedder: Fingerprint of the network that it made: for a gallery by another one the note does not speak.
+        """
+        said = {"kind": _KIND, "format": _FORMAT, "embedder": embedder, **asdict(self)}
         part = gallery / f".{NAME}.{secrets.token_hex(8)}.part"
         try:
-            part.write_text(
-                json.dumps({"kind": _KIND, "format": _FORMAT, **asdict(self)}, indent=1), encoding="utf-8"
-            )
+            part.write_text(json.dumps(said, indent=1), encoding="utf-8")
             os.replace(part, gallery / NAME)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -112,7 +116,12 @@ def read_model(gallery: Path, weights: Path | None = None) -> Model:
             f"{str(gallery)!r} does not say which network made it (it holds no {NAME}). Galleries that were built in "
             "Python are opened there: Gallery.open(path, embedder)."
         )
-    model = _read(path)
+    model, embedder = _read(path)
+    if _is_of_another(gallery, embedder):
+        raise click.ClickException(
+            f"{str(gallery)!r} does not say which network made it: its {NAME} is of the gallery that lay there "
+            "before. Open it in Python: Gallery.open(path, embedder)."
+        )
     if weights is not None and model.file is None:
         raise click.ClickException(f"{str(gallery)!r} was made by {model.said}: it takes no file of weights.")
     if model.file is None:
@@ -130,13 +139,25 @@ def read_model(gallery: Path, weights: Path | None = None) -> Model:
     return Model(model.network, str(file), model.seed, model.sha256)
 
 
-def _read(path: Path) -> Model:
+def _is_of_another(gallery: Path, embedder: str) -> bool:
+    """Whether another network made a gallery, or its queries; False where that cannot be read: opening says so."""
+    try:
+        said: Any = json.loads((gallery / "gallery.json").read_bytes())
+        asking = said.get("queries") or said
+        return {said["embedder"]["fingerprint"], asking["embedder"]["fingerprint"]} != {embedder}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _read(path: Path) -> tuple[Model, str]:
+    """The model, and the fingerprint of the network that it made."""
     try:
         said: Any = json.loads(path.read_bytes())
         if said["kind"] != _KIND or said["format"] != _FORMAT:
             raise ValueError("another format")
         model = Model(said["network"], said["weights"], said["seed"], said["sha256"])
-        texts = isinstance(model.network, str) and isinstance(model.weights, str)
+        embedder = said["embedder"]
+        texts = all(isinstance(one, str) for one in (model.network, model.weights, embedder))
         if not texts or type(model.seed) is not int or not isinstance(model.sha256, str | None):
             raise ValueError("a value of another type")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -144,7 +165,7 @@ def _read(path: Path) -> Model:
             f"{str(path)!r} cannot be read ({error}): it was changed or cut short. The same `dmlviz index` that "
             "made the gallery writes it anew; nothing is embedded again."
         ) from None
-    return model
+    return model, embedder
 
 
 def sha256_of(path: Path) -> str:

@@ -52,7 +52,9 @@ def telling_queries(gallery: "Gallery", misses: int = _MISSES, hits: int = _HITS
     Returns:
         Ids of images, misses first.
     """
-    missed = [int(i) for i in gallery.failures()["query"]]
+    from dmlviz.retrieval.judging import misses as misses_of
+
+    missed = misses_of(gallery._per_query()).tolist()
     hit = np.setdiff1d(np.arange(len(gallery.images)), missed)
     spread = hit[np.linspace(0, len(hit) - 1, min(hits, len(hit)), dtype=int)] if len(hit) else hit
     return [*missed[:misses], *(int(i) for i in spread)]

@@ -49,12 +49,8 @@ def as_pandas(frame: Any) -> "pd.DataFrame":
         return frame
     got = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
     expected = f"expected a pandas.DataFrame with one row per image, got {got.removeprefix('builtins.')}"
-    try:
-        import narwhals as nw
-    except ImportError as error:
-        raise TypeError(
-            f'{expected}; frames of polars and Arrow need narwhals: pip install "dmlviz[frames]"'
-        ) from error
+    import narwhals as nw
+
     try:
         known = nw.from_native(frame, eager_only=True)
     except TypeError as error:

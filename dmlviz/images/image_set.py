@@ -128,8 +128,7 @@ class ImageSet(FromLayouts):
         """Images whose paths are in a data frame; its other columns are kept in `.table`.
 
         Args:
-            frame: one row per image, in the order of the ids: a pandas.DataFrame, or a frame of polars or Arrow
-                (through narwhals, the optional extra "frames").
+            frame: one row per image, in the order of the ids: a pandas.DataFrame, or a frame of polars or Arrow.
             image: the column that holds the paths.
             label: the column that holds the labels; None for a set without labels.
             root: folder that relative paths start from; the current folder by default. With a root, no

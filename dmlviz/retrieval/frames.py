@@ -16,7 +16,7 @@ def written(frame: "pd.DataFrame", path: str | os.PathLike[str]) -> Path:
     r"""Write a data frame to one file, whole or not at all; the ending of its name says in which format.
 
     An index that has a name becomes the first column. ".csv" has one line of names; ".json" is a list of records,
-    with null where a number is missing or not finite; ".parquet" keeps the types, and needs pyarrow.
+    with null where a number is missing or not finite; ".parquet" keeps the types.
 
     Args:
         frame: Such as `Ranking.to_frame`, `Gallery.per_query` and `Gallery.failures` give.
@@ -29,7 +29,6 @@ def written(frame: "pd.DataFrame", path: str | os.PathLike[str]) -> Path:
         TypeError: It is no data frame of pandas.
         ValueError: Another ending.
         FileNotFoundError: The folder does not exist.
-        ImportError: Parquet without pyarrow.
         OSError: The disk is full, say; an older file stays.
 
     Examples:
@@ -64,7 +63,7 @@ def checked_target(path: str | os.PathLike[str]) -> Path:
     """Refuse, before any work is done, a file that `written` cannot write.
 
     Raises:
-        ValueError, FileNotFoundError, ImportError: As `written`.
+        ValueError, FileNotFoundError: As `written`.
     """
     target = Path(os.fsdecode(path))
     ending = target.suffix.lower()
@@ -74,12 +73,4 @@ def checked_target(path: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(
             f"there is no folder {str(target.parent)!r} for {target.name!r}; make it first"
         )
-    if ending == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                'a .parquet file is written by pyarrow, which is not installed: pip install "dmlviz[frames]", or '
-                "write .csv or .json"
-            ) from error
     return target

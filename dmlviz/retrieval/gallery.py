@@ -253,11 +253,13 @@ class Gallery(Judged, Kept):
                 found again where they lay, or at the same place relative to the gallery's folder.
             queries: the query set that it was built with, if it was; as `images`.
             query_embedder: the embedder of its queries, if that was another one.
-            mapped: leave embeddings and rows on disk and read of them what is asked for, for a gallery larger than
-                the memory. The checksums of these large files are then not compared (their sizes are); names, labels
-                and lengths are read into memory all the same. A flat index reads all rows for every query, so each
-                is as fast as the disk; `evaluate` reads them all too, and with a separate query set under cosine it
-                holds the queries' rows in memory. A gallery that an earlier version wrote is read through once.
+            mapped: leave embeddings, rows and the tables of images on disk and read of them what is asked for, for a
+                gallery larger than the memory. The checksums of embeddings and rows are then not compared (their
+                sizes are, and the checksums of all other files): bits that flipped in them go unnoticed, or make
+                other similarities and rankings. Names and lengths are read into memory all the same. A flat index
+                reads all rows for every query, so each is as fast as the disk; `evaluate` reads them all too, and
+                with a separate query set under cosine it holds the queries' rows in memory. A gallery that an
+                earlier version wrote is read through once.
 
         Raises:
             FileNotFoundError: there is no gallery, or its image files are gone.

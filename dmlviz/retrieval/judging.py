@@ -137,12 +137,17 @@ def per_query_frame(judged: PerQuery, queries: ImageSet) -> "pd.DataFrame":
     )
 
 
+def misses(judged: PerQuery) -> np.ndarray:
+    """(M,) int64, queries whose first image is of another class: most negative margin first, then by id."""
+    missed = np.flatnonzero(judged.evaluated & (judged.first_hit_rank > 1))
+    return missed[np.argsort(judged.margin[missed], kind="stable")]
+
+
 def failures_frame(judged: PerQuery, queries: ImageSet, images: ImageSet) -> "pd.DataFrame":
     """See `Gallery.failures`."""
     import pandas as pd
 
-    missed = np.flatnonzero(judged.evaluated & (judged.first_hit_rank > 1))
-    missed = missed[np.argsort(judged.margin[missed], kind="stable")]
+    missed = misses(judged)
     frame = pd.DataFrame(
         {
             "query": missed,

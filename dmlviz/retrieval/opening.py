@@ -9,7 +9,7 @@ import numpy as np
 
 from dmlviz.images import ImageSet
 from dmlviz.retrieval.embeddings import KeptRows
-from dmlviz.retrieval.image_table import images_of
+from dmlviz.retrieval.image_table import ImageTable, images_of
 from dmlviz.retrieval.storage import GalleryError, Skipped, StoredGallery, read_gallery, skipped_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def check_embedder(path: Path, built: dict[str, Any], embedder: "Embedder", whic
 
 def images_again(
     path: Path,
-    table: dict[str, Any],
+    table: ImageTable,
     left_out: Skipped,
     built_from: str,
     images: ImageSet | None,
@@ -131,19 +131,25 @@ def images_again(
 
     Raises:
         FileNotFoundError: None was given and the images were not files, or the files are gone.
-        GalleryError: the names of the images given are others.
+        GalleryError: the names of the images given are others, or what is remembered of them was changed.
 
     Warns:
         UserWarning: labels, or the sizes of the files, are not those that the gallery was built from.
     """
     skipped = {i for i, _, _ in left_out}
     if images is None:
-        images = images_of(table, path, which)
+        try:
+            images = images_of(table, path, which)
+        except ValueError as error:
+            raise GalleryError(
+                f"what {path} remembers of its {which} cannot be read: {error}. Build it again, or give the image "
+                f"set: Gallery.open(path, embedder, {which}=...)"
+            ) from error
         comparable = not skipped
     else:
         comparable = True
     fingerprint = images.fingerprint if comparable else ""
-    names = tuple(table["names"])
+    names = table.names
     if images.names != names and skipped and len(images) == len(names) + len(skipped):
         images = images.subset([i for i in range(len(images)) if i not in skipped])
     elif skipped:

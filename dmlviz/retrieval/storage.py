@@ -6,16 +6,19 @@ The folder holds no pickle:
   and the names, sizes and checksums of the other files;
 - `embeddings.npy`: (N, D) float32, un-normalised, and `lengths.npy`: (N,) float64, their lengths;
 - `index.faiss`: the rows as they are ranked, of any kind of index;
-- `images.json`: names, labels, further columns, and where the image files lie;
+- `images.arrow`: names, labels, further columns, and where the image files lie, as a table of Arrow's;
 
 and, where the queries or their embedder are not the gallery's own, `query_embeddings.npy` and `query_lengths.npy`,
-with a separate query set also `queries.json`, in the same form.
+with a separate query set also `queries.arrow`, in the same form. Earlier versions wrote `images.json` and
+`queries.json`; galleries of theirs are read, and written anew in today's form.
 
 **Another in its place.** A new folder is written under a hidden name and renamed. Where a gallery lies already, the
 files of the newer one are put beside those of the older one under names of their own; then the sidecar, which names
 them, is replaced. That is one step on every file system: whoever opens the gallery finds the older one or the newer
 one, also where the writer was killed. At last the older files are removed; a process that has them open, or mapped,
-keeps them as long as it needs them (on Windows they are removed by the next writer).
+keeps them as long as it needs them (on Windows they are removed by the next writer). The command line's note of the
+network (`model.json`) stays where the newer gallery is of that network too, and goes otherwise; the note says which
+network it is of, so that one that a killed writer left is not taken for the newer gallery's.
 """
 
 import json
@@ -29,21 +32,23 @@ import numpy as np
 
 from dmlviz._version import __version__
 from dmlviz.retrieval.folders import flush_folder, fresh_folder, is_abandoned, place_folder, sweep_beside
-from dmlviz.retrieval.image_table import columns_of
 from dmlviz.retrieval.stored_gallery import (
     FORMAT,
     KIND,
     NAMES,
+    OLDER_NAMES,
     SIDECAR,
     GalleryError,
     Skipped,
     StoredGallery,
     check_of,
     checked_sidecar,
+    files_of,
     read_gallery,
     sha256_of,
     skipped_of,
 )
+from dmlviz.retrieval.table_file import write_table
 
 if TYPE_CHECKING:
     from dmlviz.retrieval.gallery import Gallery
@@ -62,6 +67,7 @@ __all__ = [
 ]
 
 _BLOCK = 2**24  # bytes written at once
+_NOTE = "model.json"  # see dmlviz.cli.model_file
 
 
 def check_target(path: Path) -> None:
@@ -120,6 +126,7 @@ def write_gallery(
             flush_folder(folder)
             if over:
                 _move_in(folder, path, list(sidecar["files"].values()))
+                _keep_note(path, {gallery.embedder.fingerprint, gallery.query_embedder.fingerprint})
             elif not place_folder(folder, path):
                 raise GalleryError(
                     f"something came to lie at {path} while the gallery was written, another process's gallery "
@@ -160,12 +167,12 @@ def _write_files(
     _write_rows(folder / names["embeddings"], gallery.embeddings)
     _write_rows(folder / names["lengths"], gallery._item_side.lengths)
     gallery.index.save(folder / names["index"])
-    _write_json(folder / names["images"], columns_of(gallery.images, path))
+    write_table(folder / names["images"], gallery.images, path)
     if "query_embeddings" in names:
         _write_rows(folder / names["query_embeddings"], gallery.query_embeddings)
         _write_rows(folder / names["query_lengths"], gallery._query_side.lengths)
     if "queries" in names:
-        _write_json(folder / names["queries"], columns_of(gallery.queries, path))
+        write_table(folder / names["queries"], gallery.queries, path)
     index = gallery.index
     return {
         "kind": KIND,
@@ -221,17 +228,31 @@ def _move_in(folder: Path, path: Path, names: list[str]) -> None:
     _sweep_inside(path, set(names))
 
 
+def _keep_note(path: Path, embedders: set[str]) -> None:
+    """Remove the command line's note of a network where the gallery's, or that of its queries, is another."""
+    try:
+        said = json.loads((path / _NOTE).read_bytes())
+        fits = {said["embedder"]} == embedders
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        fits = False
+    if not fits:
+        _remove(path / _NOTE)
+
+
 def _named_there(path: Path) -> set[str]:
     """The files that the sidecar in a folder names, as far as it can be read."""
     try:
-        return set(checked_sidecar(path, (path / SIDECAR).read_bytes())["sha256"])
+        return set(files_of(checked_sidecar(path, (path / SIDECAR).read_bytes())).values())
     except (GalleryError, FileNotFoundError):
-        return set(NAMES.values())
+        return {*NAMES.values(), *OLDER_NAMES.values()}
 
 
 def _sweep_inside(path: Path, kept: set[str]) -> None:
     """Remove the files that writers who were killed left in a gallery's folder, when they are a day old."""
-    patterns = [f"{Path(name).stem}-{'[0-9a-f]' * 16}{Path(name).suffix}" for name in NAMES.values()]
+    names = (*NAMES.values(), *OLDER_NAMES.values())
+    patterns = [f"{Path(name).stem}-{'[0-9a-f]' * 16}{Path(name).suffix}" for name in names]
     for pattern in patterns:
         for entry in path.glob(pattern):
             if entry.name not in kept and is_abandoned(entry):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,29 @@ import numpy as np
 
 from dmlviz.index import GalleryIndex
 from dmlviz.retrieval.embeddings import metric_of
+from dmlviz.retrieval.image_table import ImageTable, table_of_json
+from dmlviz.retrieval.table_file import read_table
 
 SIDECAR = "gallery.json"
 NAMES = {
     "embeddings": "embeddings.npy",
     "lengths": "lengths.npy",
     "index": "index.faiss",
-    "images": "images.json",
+    "images": "images.arrow",
     "query_embeddings": "query_embeddings.npy",
     "query_lengths": "query_lengths.npy",
-    "queries": "queries.json",
+    "queries": "queries.arrow",
 }
 """The files of a gallery by what they hold; a gallery that took the place of another calls them otherwise."""
 
-FORMAT = 3
+OLDER_NAMES = {"images": "images.json", "queries": "queries.json"}
+"""What formats 1 to 3 called the files that are called otherwise now."""
+
+FORMAT = 4
 KIND = "dmlviz gallery"
-_READABLE = (
-    1,
-    2,
-    3,
-)  # format 1 knew neither queries nor rules of leaving out, 2 neither lengths nor other names
+# format 1 knew neither queries nor rules of leaving out, 2 neither lengths nor other names, 3 tables in JSON only
+_READABLE = (1, 2, 3, 4)
+_FIRST_WITH_NAMES, _FIRST_WITH_ARROW = 3, 4
 _LARGE = ("embeddings", "index", "query_embeddings")
 _ATTEMPTS = 50
 _AGAIN = "Build it again with Gallery.build(images, embedder, path=...)"
@@ -50,22 +54,22 @@ class StoredGallery:
         embeddings: (N, D) float32; on disk where the gallery was opened mapped.
         lengths: (N,) float64, their lengths; None where the format did not keep them.
         index: the rows that are ranked.
-        images: content of `images.json`.
+        images: what is remembered of the images.
         sidecar: content of `gallery.json`.
         query_embeddings: (Nq, D) float32; None where the gallery's own images ask, by its own embedder.
         query_lengths: (Nq,) float64, as `lengths`.
-        query_table: content of `queries.json`; None without a separate query set.
+        query_table: what is remembered of the queries; None without a separate query set.
     """
 
     path: Path
     embeddings: np.ndarray
     lengths: np.ndarray | None
     index: GalleryIndex
-    images: dict[str, Any]
+    images: ImageTable
     sidecar: dict[str, Any]
     query_embeddings: np.ndarray | None
     query_lengths: np.ndarray | None
-    query_table: dict[str, Any] | None
+    query_table: ImageTable | None
 
     @property
     def skipped(self) -> Skipped:
@@ -115,8 +119,8 @@ def read_gallery(path: Path, mapped: bool = False) -> StoredGallery:
 
     Args:
         path: the folder.
-        mapped: leave embeddings and rows on disk; then the checksums of those files are not compared, only their
-            sizes.
+        mapped: leave embeddings, rows and tables on disk; then the checksums of embeddings and rows are not
+            compared, only their sizes.
 
     Raises:
         FileNotFoundError: there is nothing at that path.
@@ -150,7 +154,8 @@ def _read(path: Path, said: bytes | None, mapped: bool) -> StoredGallery:
         _check_file(path, name, sidecar, compare=not (mapped and role in _LARGE))
     rows = {role: _rows(path / names[role], mapped) for role in names if role.endswith("embeddings")}
     lengths = {role: _rows(path / names[role], False) for role in names if role.endswith("lengths")}
-    tables = {role: _read_json(path / names[role]) for role in ("images", "queries") if role in names}
+    read = _arrow_table if sidecar["format"] >= _FIRST_WITH_ARROW else _json_table
+    tables = {role: read(path, names[role], mapped) for role in ("images", "queries") if role in names}
     try:
         index = GalleryIndex.open(path / names["index"], mapped=mapped)
     except ValueError as error:
@@ -219,12 +224,12 @@ def files_of(sidecar: dict[str, Any]) -> dict[str, str]:
         roles.append("query_embeddings")
         if queries["images_fingerprint"] is not None:
             roles.append("queries")
-    if sidecar["format"] < FORMAT:
-        return {role: NAMES[role] for role in roles}
+    if sidecar["format"] < _FIRST_WITH_NAMES:
+        return {role: (NAMES | OLDER_NAMES)[role] for role in roles}
     lengths = ["lengths"] + (["query_lengths"] if queries is not None else [])
     named = {role: str(sidecar["files"][role]) for role in roles + lengths}
     for name in named.values():
-        if Path(name).name != name:
+        if name in ("", ".", "..") or Path(name).name != name or set(name) & set("/\\\0"):
             raise ValueError(f"a name of a file, got {name!r}")
     return named
 
@@ -251,7 +256,10 @@ def _sidecar_bytes(path: Path) -> bytes | None:
 def _check_file(path: Path, name: str, sidecar: dict[str, Any], compare: bool) -> None:
     """Refuse a file that lacks, or is not the one that was written; `compare` its checksum, or only its size."""
     try:
-        size = (path / name).stat().st_size
+        found = (path / name).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise GalleryError(f"{name} in {path} is no file. {_AGAIN}")
+        size = found.st_size
         same = size == sidecar.get("bytes", {}).get(name, size)
         if same and compare:
             same = sha256_of(path / name) == sidecar["sha256"][name]
@@ -264,7 +272,7 @@ def _check_file(path: Path, name: str, sidecar: dict[str, Any], compare: bool) -
 def _check_that_it_fits(found: StoredGallery) -> None:
     said, index = found.sidecar, found.index
     count, dim = int(said["count"]), int(said["dim"])
-    names = len(found.images.get("names", ()))
+    names = len(found.images)
     fits = _fits(found.embeddings, found.lengths, count, dim) and index.dim == dim and names == count
     if fits and index.metric != metric_of(said["similarity"]):
         raise GalleryError(
@@ -282,7 +290,7 @@ def _check_that_it_fits(found: StoredGallery) -> None:
         )
     if found.queries is None or found.query_embeddings is None:
         return
-    held = len((found.images if found.query_table is None else found.query_table).get("names", ()))
+    held = len(found.images if found.query_table is None else found.query_table)
     asking = int(found.queries["count"])
     if not _fits(found.query_embeddings, found.query_lengths, asking, dim) or held != asking:
         raise GalleryError(
@@ -305,8 +313,24 @@ def _rows(path: Path, mapped: bool) -> np.ndarray:
     return rows
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return _parsed(path.read_bytes(), path)
+def _arrow_table(path: Path, name: str, mapped: bool) -> ImageTable:
+    try:
+        return read_table(path / name, mapped)
+    except ValueError as error:
+        raise _no_table(path, name, error) from error
+
+
+def _json_table(path: Path, name: str, mapped: bool) -> ImageTable:
+    try:
+        return table_of_json(_parsed((path / name).read_bytes(), path / name))
+    except GalleryError:
+        raise
+    except ValueError as error:
+        raise _no_table(path, name, error) from error
+
+
+def _no_table(path: Path, name: str, error: ValueError) -> GalleryError:
+    return GalleryError(f"{name} in {path} cannot be read: {error}. {_AGAIN}")
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:

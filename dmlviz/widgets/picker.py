@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dmlviz.retrieval.judging import misses
 from dmlviz.widgets.offered import method_meta
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ def audit_is_quick(gallery: "Gallery") -> bool:
 
 def audit_meta(gallery: "Gallery") -> dict[str, Any]:
     """The queries whose best-ranked image is of another class, by how far it leads over the best right one."""
-    failures = gallery.failures()
+    judged = (
+        gallery._per_query()
+    )  # what `failures` shows as a data frame, whose library takes a while to load
+    missed = misses(judged)
     return {
-        "ids": [int(i) for i in failures["query"]],
-        "margins": [_finite(-m) for m in failures["margin"]],
-        "similarities": [_finite(s) for s in failures["wrong_similarity"]],
+        "ids": missed.tolist(),
+        "margins": [_finite(-m) for m in judged.margin[missed].tolist()],
+        "similarities": [_finite(s) for s in judged.wrong_similarity[missed].tolist()],
     }
 
 

@@ -10,9 +10,9 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -254,8 +254,10 @@ class FakeGallery:
 
     images = range(10)
 
-    def failures(self):
-        return pd.DataFrame({"query": np.array([7, 2, 5])})
+    def _per_query(self):
+        rank, margin = np.ones(10, int), np.ones(10)
+        rank[[7, 2, 5]], margin[[7, 2, 5]] = 2, [-3, -2, -1]
+        return SimpleNamespace(evaluated=np.ones(10, bool), first_hit_rank=rank, margin=margin)
 
 
 class FakeExplorer:

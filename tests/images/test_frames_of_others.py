@@ -1,13 +1,13 @@
-"""Frames that are not of pandas: through narwhals, and what is said where that cannot be."""
+"""Frames that are not of pandas: through narwhals."""
 
-import builtins
-
+import narwhals as nw
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from dmlviz.images import ImageSet
-from dmlviz.images.frame import as_pandas
 
 
 @pytest.fixture
@@ -35,7 +35,6 @@ def check(images):
 
 
 def test_a_frame_of_polars(root):
-    pl = pytest.importorskip("polars")
     frame = pl.DataFrame(COLUMNS)
     check(ImageSet.from_frame(frame, root=root))
     with pytest.raises(TypeError, match=r"got polars\.LazyFrame; collect\(\) it first"):
@@ -47,13 +46,11 @@ def test_a_frame_of_polars(root):
 
 
 def test_a_table_of_arrow(root):
-    pa = pytest.importorskip("pyarrow")
     check(ImageSet.from_frame(pa.table(COLUMNS), root=root))
 
 
 def test_a_frame_that_only_says_it_is_one(root):
     """What narwhals asks of a frame of its own kind, without polars or Arrow being installed."""
-    nw = pytest.importorskip("narwhals")
     wrapped = nw.from_native(pd.DataFrame(COLUMNS))
     check(ImageSet.from_frame(wrapped, root=root))
 
@@ -67,18 +64,3 @@ def test_what_is_no_frame(frame, got):
         TypeError, match=rf"expected a pandas\.DataFrame .* got {got}, or one of polars or Arrow"
     ):
         ImageSet.from_frame(frame)
-
-
-def test_without_narwhals(monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *rest, **more):
-        if name == "narwhals":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    frame = pd.DataFrame({"path": ["a"]})
-    assert as_pandas(frame) is frame
-    with pytest.raises(TypeError, match=r'polars and Arrow need narwhals: pip install "dmlviz\[frames\]"'):
-        as_pandas([1])

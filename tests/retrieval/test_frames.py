@@ -1,6 +1,5 @@
 """Data frames written to files."""
 
-import builtins
 import json
 
 import numpy as np
@@ -42,28 +41,11 @@ def test_json_is_records_without_nan(tmp_path):
 
 
 def test_parquet_keeps_types(tmp_path):
-    pytest.importorskip("pyarrow")
     path = written(frame(), tmp_path / "a.parquet")
     found = pd.read_parquet(path, engine="pyarrow")
     assert found.columns.tolist() == ["query", "name", "similarity", "hit"]
     assert found["similarity"].dtype == np.float32
     assert found["query"].tolist() == [0, 1]
-
-
-def test_parquet_without_pyarrow(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *rest, **more):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(
-        ImportError, match=r'pyarrow, which is not installed: pip install "dmlviz\[frames\]", or write'
-    ):
-        written(frame(), tmp_path / "a.parquet")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_written(tmp_path):

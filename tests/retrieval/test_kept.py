@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from fake_gallery import FakeEmbedder, coloured_images, gallery_of
+from older_galleries import make_older
 from PIL import Image
 
-import dmlviz.retrieval.storage as storage
 from dmlviz.images import ImageSet
 from dmlviz.retrieval import Gallery, GalleryError
 
@@ -162,20 +162,17 @@ def test_mapped_does_not_read_rows_but_sees_that_they_are_cut(tmp_path, images, 
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_earlier_formats_are_read(tmp_path, images, embedder, number, mapped):
     built = build(images, embedder, tmp_path / "g")
-    sidecar = json.loads((tmp_path / "g" / "gallery.json").read_text()) | {"format": number}
-    for name in ("index", "files", "bytes", "check", *(["queries", "leave_out"] if number == 1 else [])):
-        del sidecar[name]
-    del sidecar["sha256"]["lengths.npy"]
-    (tmp_path / "g" / "lengths.npy").unlink()
-    (tmp_path / "g" / "gallery.json").write_text(json.dumps(sidecar | {"check": storage.check_of(sidecar)}))
+    make_older(tmp_path / "g", number, images)
+    assert (tmp_path / "g" / "images.json").exists()
+    assert not (tmp_path / "g" / "images.arrow").exists()
     opened = Gallery.open(tmp_path / "g", embedder, images, mapped=mapped)
     assert_same(opened, built)
     opened.save(tmp_path / "g")
     said = json.loads((tmp_path / "g" / "gallery.json").read_text())
-    assert said["format"] == 3
+    assert said["format"] == 4
     assert {entry.name for entry in (tmp_path / "g").iterdir()} == {"gallery.json", *said["files"].values()}
     assert_same(Gallery.open(tmp_path / "g", embedder, images), built)
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from fake_gallery import FakeEmbedder, coloured_images
+from older_galleries import make_older
 from PIL import Image
 from test_storage import change_sidecar
 
@@ -15,10 +16,10 @@ from dmlviz.retrieval import Gallery, GalleryError
 FILES = [
     "embeddings.npy",
     "gallery.json",
-    "images.json",
+    "images.arrow",
     "index.faiss",
     "lengths.npy",
-    "queries.json",
+    "queries.arrow",
     "query_embeddings.npy",
     "query_lengths.npy",
 ]
@@ -81,7 +82,7 @@ def test_a_query_set_with_the_gallerys_own_embedder(tmp_path, build, images, emb
 
 def test_the_gallerys_own_images_with_another_embedder(tmp_path, build, images, embedder, other):
     built = build(tmp_path / "g", queries=None)
-    assert "queries.json" not in {entry.name for entry in (tmp_path / "g").iterdir()}
+    assert "queries.arrow" not in {entry.name for entry in (tmp_path / "g").iterdir()}
     opened = Gallery.open(tmp_path / "g", embedder, images, query_embedder=other)
     assert_same(built, opened)
     assert opened.queries is opened.images is images
@@ -190,7 +191,7 @@ def test_a_write_that_fails_leaves_nothing_half(tmp_path, build, monkeypatch, fa
     assert len(build(tmp_path / "g").queries) == 9
 
 
-@pytest.mark.parametrize("name", ["queries.json", "query_embeddings.npy"])
+@pytest.mark.parametrize("name", ["queries.arrow", "query_embeddings.npy"])
 @pytest.mark.parametrize("damage", ["cut", "lost", "changed"])
 def test_damage_is_refused_and_mended(tmp_path, build, images, embedder, ground, other, name, damage):
     build(tmp_path / "g")
@@ -250,7 +251,7 @@ def test_sidecars_that_do_not_fit_are_refused(
 
 def test_galleries_of_the_first_format_are_read(tmp_path, build, images, embedder):
     built = build(tmp_path / "g", queries=None, query_embedder=None)
-    change_sidecar(tmp_path / "g", {"format": 1, "queries": ..., "leave_out": ...})
+    make_older(tmp_path / "g", 1, images)
     opened = Gallery.open(tmp_path / "g", embedder, images)
     assert opened.leave_out == "self"
     assert opened.queries is images

@@ -148,6 +148,16 @@ class SmallGallery:
         columns = ["query", "wrong", "right", "wrong_similarity", "margin"]
         return pd.DataFrame(rows, columns=columns).sort_values("margin")
 
+    def _per_query(self):
+        every = [self.search(query, k=len(self)) for query in range(len(self.queries))]
+        able = np.array([found.hits.any() for found in every])
+        rank = np.array([int(found.hits.argmax()) for found in every])
+        best = np.array([float(found.similarities[at]) for found, at in zip(every, rank, strict=True)])
+        wrong = np.array([float(found.similarities[found.hits.argmin()]) for found in every])
+        return SimpleNamespace(
+            evaluated=able, first_hit_rank=(rank + 1) * able, margin=best - wrong, wrong_similarity=wrong
+        )
+
     def evaluate(self, recall_at=(1, 2, 4, 8)):
         found = [(q, self.search(q, k=len(self)).hits) for q in range(len(self.queries))]
         able = [(q, hits[None], np.array([hits.sum()])) for q, hits in found if hits.any()]
