@@ -1,12 +1,14 @@
 """The kinds of index, and the FAISS engines that propose candidates for those that do not compare every row."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dmlviz.index import engine as _engine
+from dmlviz.index.products import by_products, suits_products
 from dmlviz.index.threads import search_threads, threads_for
 
 faiss: Any = _engine.faiss  # its type stubs lack what its Python layer adds
@@ -134,7 +136,9 @@ def make_engine(kind: str, rows: np.ndarray, metric: str, parameters: dict[str, 
         some = min(count, max(_TRAIN_PER_LIST * (_lists_of(engine) or 1), 20_000))
         chosen = np.sort(np.random.default_rng(seed).choice(count, some, replace=False))
         try:
-            with search_threads(threads_for(some)):
+            threads = threads_for(some)
+            few = suits_products(some, 1, threads)  # codes are learned in a few dimensions: counted as one
+            with search_threads(threads), by_products() if few else nullcontext():
                 engine.train(np.ascontiguousarray(rows[chosen]))
         except RuntimeError as error:
             raise ValueError(

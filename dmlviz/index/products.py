@@ -3,7 +3,8 @@
 For a flat index FAISS has two ways: each query goes through the rows alone, or a matrix product compares many at
 once. Which it takes depends on one number for the whole process, and in FAISS 1.15 that number suits machines of many
 cores (facebookresearch/faiss, pull requests 5022 and 5109): up to 250 queries of 512 dimensions go one by one, which
-on one or two threads takes several times as long. So the number is lowered while such a search runs, and put back.
+on one or two threads takes several times as long. So the number is lowered while such a search runs, and put back; so
+it is while product codes are learned, a clustering of few dimensions.
 """
 
 import os
@@ -50,7 +51,7 @@ def suits_products(queries: int, dim: int, threads: int) -> bool:
 
 @contextmanager
 def by_products() -> Iterator[None]:
-    """Search flat indexes by matrix products inside the block.
+    """Search flat indexes, and cluster, by matrix products inside the block.
 
     Several threads may be inside at once; the last one puts back what the first one found. A search that another
     library runs in this process meanwhile takes the same way: its sums are added up in another order.

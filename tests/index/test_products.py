@@ -96,6 +96,19 @@ def test_only_a_search_of_every_row_by_many_queries_takes_them(usual, kind, quer
     assert number() == usual
 
 
+def test_product_codes_are_learned_by_products_and_a_graph_learns_nothing(usual, monkeypatch):
+    rows = np.random.default_rng(0).standard_normal((3000, 8)).astype(np.float32)
+    seen = []
+    train = faiss.IndexIVFPQ.train
+    monkeypatch.setattr(faiss.IndexIVFPQ, "train", lambda self, x: (seen.append(number()), train(self, x))[1])
+    GalleryIndex.build(rows, "ivf-pq", lists=4)
+    GalleryIndex.build(rows[:500], "ivf-pq", lists=4)  # so few that it makes no difference
+    assert seen == [1, usual]
+    monkeypatch.setattr("dmlviz.index.kinds.by_products", None)
+    GalleryIndex.build(rows[:500], "hnsw")
+    assert number() == usual
+
+
 @pytest.mark.parametrize("metric", ["ip", "l2"])
 @pytest.mark.parametrize("offset", [0.0, 20.0])
 def test_a_query_has_the_same_answer_alone_and_beside_any_number_of_others(metric, offset):
