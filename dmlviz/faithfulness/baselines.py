@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from dmlviz.explanation import Decomposition, Method, decompose_similarity
 
 if TYPE_CHECKING:
     from dmlviz.embedder import Embedder
+    from dmlviz.explanation.decomposition import Similarity
     from dmlviz.retrieval import Gallery
 
 OfImage = Callable[["Embedder", np.ndarray, tuple[int, int], int], np.ndarray]
@@ -78,7 +79,7 @@ def _random_weights(
 ) -> list[Decomposition]:
     two = gallery.query_embedder is not gallery.embedder  # two networks do not begin with the same weights
     asked, given = _untrained(gallery.query_embedder, seed + two), _untrained(gallery.embedder, seed)
-    similarity = cast("Literal['cosine', 'dot']", gallery.similarity)
+    similarity = cast("Similarity", gallery.similarity)
     of_query = asked.local_embeddings(gallery.query_image(query))
     made = []
     for item in (int(i) for i in ids):

@@ -45,8 +45,9 @@ EVALUATOR_OF_FEATURES = replace(
     question="Of two feature maps of which only random cells are kept, is the similarity the sum of the parts left?",
     caution=(
         "no picture looks like this: it asks of the head alone. For average pooling and the dot product the exact "
-        "decomposition is right by construction; a cosine keeps its size when all cells shrink alike, which no sum "
-        "of parts does; methods without pairs are asked for the sum of their two maps"
+        "decomposition is right by construction; a cosine keeps its size when all cells shrink alike, and a squared "
+        "distance counts the cells of one picture with each other, which no sum of parts does; methods without pairs "
+        "are asked for the sum of their two maps"
     ),
 )
 

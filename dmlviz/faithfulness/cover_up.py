@@ -44,8 +44,9 @@ EVALUATOR_OF_FEATURES = replace(
     question="When a box of features is set to zero, does the similarity fall by what the map says lies there?",
     caution=(
         "no picture looks like this: it asks of the head alone. For average pooling and the dot product the exact "
-        "decomposition is right by construction; the cosine divides by a length that changes, which no sum of parts "
-        "foresees; larger boxes take away more, so 'uniform' does well by area alone (size= makes them alike)"
+        "decomposition is right by construction; the cosine divides by a length that changes, and a squared distance "
+        "counts the cells of one picture with each other, which no sum of parts foresees; larger boxes take away "
+        "more, so 'uniform' does well by area alone (size= makes them alike)"
     ),
 )
 
@@ -69,8 +70,9 @@ def cover_up(
 
     Boxes are drawn by a seeded rule, the same for every method whose cells lie alike: each side from 1 to half the
     map, rounded up, anywhere. Predicted is the fall that the map states, the sum of its parts in the box. Under the
-    cosine the lengths of the embeddings change too; the prediction does not foresee that, since the map does not
-    say it. Real is the fall of the similarity when the network is run.
+    cosine the lengths of the embeddings change too, and under "l2" what is taken away is missing from the other
+    cells' share of the own length; the prediction does not foresee that, since the map does not say it. Real is
+    the fall of the similarity when the network is run.
 
     Args:
         gallery: The gallery to look at.

@@ -89,7 +89,8 @@ def _with_pixels_moved(
     Returns:
         Figures "auc", the area under the pair's curve (trapezoids) after its minimum is taken away and it is divided
         by its maximum, 0 to 1, NaN where the curve is flat; "raw", the area under the curve as it is, in units of the
-        similarity; "relative", the same over the similarity of the whole pictures, NaN where that is not positive.
+        similarity; "relative", the same over the similarity of the whole pictures, NaN where that is not positive
+        (so of minus a squared distance always).
         The normalised area says nothing of how far the similarity moved; the raw one does.
 
     Raises:

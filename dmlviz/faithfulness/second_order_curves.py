@@ -46,9 +46,10 @@ EVALUATOR_OF_FEATURES = replace(
     question="Does the similarity fall faster when the most important features of both images go first than last?",
     caution=(
         "no picture looks like this: it asks of the head alone; two feature maps of which nothing is left are both "
-        "the head's offset, whose cosine is 1, or (without an offset) 0 by convention: 'area' and 'predicted area' "
-        "leave out pairs that end above where they start, and count them; only the order of the cells is asked "
-        "about, and a method with pairs may empty one image first: random weights show what that alone earns"
+        "the head's offset, at no distance and of cosine 1, or (without an offset) 0 by convention: 'area' and "
+        "'predicted area' leave out pairs that end above where they start, and count them; only the order of the "
+        "cells is asked about, and a method with pairs may empty one image first: random weights show what that "
+        "alone earns"
     ),
 )
 
