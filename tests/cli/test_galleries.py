@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from PIL import Image
 
 from dmlviz.cli import main, model_file
 from dmlviz.embedder import Embedder
+from dmlviz.images import ImageSet
 from dmlviz.retrieval import Gallery
 from dmlviz.retrieval.protocols import PROTOCOLS
 
@@ -303,6 +305,59 @@ def test_a_note_that_cannot_be_read(tmp_path, changed):
     assert "it was changed or cut short. The same `dmlviz index`" in result.output
 
 
+@pytest.mark.usefixtures("one_network")
+def test_the_note_stays_where_its_network_makes_the_gallery_anew(indexed, tmp_path):
+    root, first, _ = indexed
+    out = tmp_path / "g.gallery"
+    shutil.copytree(first, out)
+    note = (out / "model.json").read_bytes()
+    gallery = Gallery.open(out, Embedder.from_torchvision("mobilenet_v3_small"))
+    more = ImageSet.from_folder(photos(tmp_path / "more", "d", 2))
+
+    def build_over_what_is_broken():
+        (out / "gallery.json").write_text("{")
+        Gallery.build(ImageSet.from_folder(root), gallery.embedder, out, progress=False)
+
+    writers = {
+        9: lambda: gallery.save(out),
+        11: lambda: gallery.extended(more, out, progress=False),
+        4: lambda: gallery.subset([0, 3, 4, 8]).save(out),
+    }
+    for count, write in [*writers.items(), (9, build_over_what_is_broken)]:
+        write()
+        assert (out / "model.json").read_bytes() == note
+        result = run("search", out, "--query", 1, "-k", 20, "--json")
+        assert result.exit_code == 0, result.output
+        assert len(json.loads(result.stdout)["ranking"]) == count - 1
+
+
+@pytest.mark.usefixtures("one_network")
+@pytest.mark.parametrize("other", ["network", "network of the queries"])
+def test_the_note_of_another_network_goes(indexed, tmp_path, other):
+    _, first, _ = indexed
+    out = tmp_path / "g.gallery"
+    shutil.copytree(first, out)
+    own = Embedder.from_torchvision("mobilenet_v3_small")
+    gallery = Gallery.open(out, own)
+    another = SimpleNamespace(fingerprint="0" * 64, name="another", dim=own.dim)
+    if other == "network":
+        changed = Gallery(gallery.images, another, gallery.embeddings)
+    else:
+        rows = gallery.embeddings
+        changed = Gallery(gallery.images, own, rows, query_embedder=another, query_embeddings=rows)
+    changed.save(out)
+    assert not (out / "model.json").exists()
+    result = run("search", out, "--query", 0)
+    assert result.exit_code == 1
+    assert "does not say which network made it (it holds no model.json)" in result.output
+    shutil.copy(first / "model.json", out)  # as a writer leaves it who is killed before all is done
+    result = run("search", out, "--query", 0)
+    assert result.exit_code == 1
+    assert "its model.json is of the gallery that lay there before. Open it in Python" in result.output
+    gallery.save(out)
+    assert run("search", out, "--query", 0).exit_code == 0
+
+
 def test_a_gallery_that_python_built_says_so(tmp_path):
     result = run("search", tmp_path / "none", "--query", 0)
     assert "there is no gallery" in result.output
@@ -405,3 +460,21 @@ def test_protocols_are_called_by_name(indexed, tmp_path):
     result = run("evaluate", out, "--protocol", needy.name)
     assert result.exit_code == 1
     assert f"the protocol {needy.name!r} needs {needy.needs[0]}, which cannot be given here" in result.output
+
+
+@pytest.mark.usefixtures("one_network")
+def test_a_gallery_by_distance_is_indexed_searched_and_judged(tmp_path):
+    root, out = photos(tmp_path / "photos", each=2), tmp_path / "near.gallery"
+    made = run("index", root, "--out", out, *QUICK, "--seed", 3, "--similarity", "l2", "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["similarity"] == "l2"
+    expected = Gallery.open(out, model_file.read_model(out).embedder()).search(0, k=5)
+    said = json.loads(run("search", out, "--query", 0, "-k", 5, "--json").stdout)
+    assert said["similarity"] == "l2"
+    assert [one["id"] for one in said["ranking"]] == expected.ids.tolist()
+    assert [one["similarity"] for one in said["ranking"]] == pytest.approx(expected.similarities.tolist())
+    assert expected.similarities.max() <= 0
+    assert run("evaluate", out).exit_code == 0
+    refused = run("index", root, "--out", tmp_path / "x", "--similarity", "l1")
+    assert refused.exit_code == 2
+    assert "'cosine', 'dot', 'l2'" in refused.output

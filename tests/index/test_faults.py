@@ -79,6 +79,71 @@ def test_killed_at_many_moments_of_saving(tmp_path):
     assert marker_of(GalleryIndex.open(path), 20_000) in (1, 2)
 
 
+def grown_to(count, kind="flat", index=None):
+    """An index of the first rows of one endless list, made at once or by adding to a smaller one."""
+    rows = np.random.default_rng(5).standard_normal((1000, DIM)).astype(np.float32)
+    if index is None:
+        return GalleryIndex.build(rows[:count], kind)
+    index.add(rows[len(index) : count])
+    return index
+
+
+def is_grown(index, counts, kind="flat"):
+    """Whether it is the first rows of the list, so many as one of the counts says."""
+    assert len(index) in counts
+    assert index.kind == kind
+    whole = grown_to(len(index))
+    np.testing.assert_array_equal(index.vectors, whole.vectors)
+    np.testing.assert_array_equal(index.ids, whole.ids)
+    if kind == "flat":
+        np.testing.assert_array_equal(
+            index.search(whole.vectors[-3:], 5)[0], whole.search(whole.vectors[-3:], 5)[0]
+        )
+    else:
+        assert index.search(whole.vectors[-3:], 1)[1].shape == (3, 1)
+    return len(index)
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+def test_killed_at_every_step_of_adding_and_saving(tmp_path, kind):
+    path = tmp_path / "i"
+    grown_to(200, kind).save(path)
+
+    def add():
+        index = GalleryIndex.open(path)
+        for count in (230, 260):
+            grown_to(count, kind, index).save(path)
+
+    ended, step, seen = False, 0, []
+    while not ended:
+        step += 1
+        grown_to(200, kind).save(path)
+        ended = forked(add, kill_before=step)
+        seen.append(is_grown(GalleryIndex.open(path), (200, 230, 260), kind))
+        assert is_grown(GalleryIndex.open(path, mapped=True), (seen[-1],), kind)
+    assert step > 6
+    assert seen == sorted(seen)
+    assert set(seen) == {200, 230, 260}
+
+
+def test_killed_at_many_moments_of_adding_and_saving(tmp_path):
+    path = tmp_path / "i"
+    grown_to(100).save(path)
+
+    def add():
+        index = GalleryIndex.open(path)
+        while len(index) < 400:
+            grown_to(len(index) + 5, index=index).save(path)
+
+    random, count, killed = np.random.default_rng(0), 100, 0
+    while count < 400:
+        killed += not killed_after(add, random.uniform(0.002, 0.1))
+        assert killed < 200, "what was saved is lost"
+        found = is_grown(GalleryIndex.open(path), range(count, 401, 5))
+        count = found
+    assert killed > 1
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 def test_reading_while_another_process_writes(tmp_path, mapped):
     path = tmp_path / "i"

@@ -1,6 +1,7 @@
 """A gallery on disk when things go wrong: killed builders and writers, readers beside a writer, a full disk."""
 
 import errno
+import json
 import os
 import resource
 import shutil
@@ -84,8 +85,6 @@ def test_one_killed_writer_after_another(tmp_path, two, images, embedder):
 
 
 def named_in(path):
-    import json
-
     return {SIDECAR, *json.loads((path / SIDECAR).read_text())["files"].values()}
 
 
@@ -184,7 +183,7 @@ def test_killed_while_images_are_embedded(tmp_path, monkeypatch):
     assert not (tmp_path / "g.unfinished").exists()
 
 
-@pytest.mark.parametrize("room", [60, 200, 500, 900])
+@pytest.mark.parametrize("room", [60, 200, 500, 900, 1_500])
 def test_no_room_for_the_newer_gallery(tmp_path, two, images, embedder, room):
     path = tmp_path / "g"
     two[0].save(path)
