@@ -107,10 +107,11 @@ def margin_map(
     scores = gallery.score(query, ids).astype(np.float64)
     local = gallery.query_local(query)
     embeddings = gallery.embeddings[ids]
-    own = np.zeros(2)
+    largest = float(np.abs(scores).max())
     if gallery.similarity == "l2":
         own = np.square(embeddings.astype(np.float64)).sum(1)
         apart = 2.0 * (embeddings[0].astype(np.float64) - embeddings[1])
+        largest = max(largest, float(np.linalg.norm(apart) * np.linalg.norm(local.embedding)))
         (difference,) = maps_from_embeddings(
             local.vectors, apart[None].astype(local.vectors.dtype), np.ones(1)
         )
@@ -120,7 +121,6 @@ def margin_map(
         of_wrong, of_right = maps_from_embeddings(local.vectors, embeddings, scale)
         offsets = scale * (embeddings.astype(np.float64) @ local.offset.astype(np.float64))
         difference, offset = of_wrong - of_right, float(offsets[0] - offsets[1])
-    largest = float(max(np.abs(scores).max(), own.max()))
     return MarginMap(
         map=difference,
         offset=offset,

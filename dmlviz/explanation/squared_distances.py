@@ -191,12 +191,15 @@ def _as_it_is(vectors: np.ndarray) -> np.ndarray:
 def against_float32(why: Decomposition) -> Decomposition:
     """The same, to be held against a score of stored float32 embeddings, whatever the network computes in.
 
-    A squared distance is a difference of sums that may be much larger, and rounding follows these.
+    A squared distance is a difference of sums L that may be much larger. Embeddings that are off by a share ε of their
+    length move it by 2ε‖δ‖‖e‖ = 2ε√(d²·L), and parts that are rounded to float32 by a smaller share of L itself.
     """
     parts = (why.query_offset, why.gallery_offset)
     sums = [0.0 if part is None else float(part.sum(dtype=np.float64)) for part in parts]
     largest = max(abs(size) for size in (why.similarity, why.pairs, why.constant, *sums))
-    return replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), largest))
+    moved = 2.0 * float(np.sqrt(abs(why.similarity) * largest))
+    size = max(abs(why.similarity), moved, largest / 10)
+    return replace(why, tolerance=rounding_tolerance(np.dtype(np.float32), size))
 
 
 def _of_ranking(
