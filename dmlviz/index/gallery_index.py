@@ -414,7 +414,9 @@ class GalleryIndex:
         Args:
             path: the file.
             mapped: leave the rows on disk and read them as they are asked for, for an index larger than the memory.
-                The file's checksum is then not compared, and rows can be removed but not put in.
+                The checksum of the whole file is then not compared, but those of its ends and of what is noted behind
+                it: bits that flipped in rows, codes or links go unnoticed, or make other similarities and rankings.
+                Rows can be removed but not put in.
 
         Raises:
             FileNotFoundError: there is no such file.
