@@ -13,10 +13,12 @@ from torch import nn
 from dmlviz.embedder import (
     Embedder,
     LinearHead,
+    XCos,
     birds_embedder,
     embed_kept_cells,
     parametrised_layers,
     randomised,
+    use_xcos,
     xcos_of,
 )
 from dmlviz.embedder.attention import attentions_of, reads_attention
@@ -46,7 +48,7 @@ def small(pooling="avg", linear=True, norm=True, double=True, seed=0, **options)
     """A network of 3 × 4 cells with a head in closed form."""
 
     def make():
-        trunk = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU())
+        trunk = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.LeakyReLU(0.1))
         inputs = 72 if pooling == "flatten" else 6
         out = 5 if linear else inputs
         batch_norm = nn.BatchNorm1d(out) if norm else None
@@ -114,20 +116,22 @@ def agree(found, expected, within):
     ties=st.sampled_from(["split", "first"]),
     to=st.integers(1, 7),
     normalise_first=st.booleans(),
+    flat=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_parts_are_mapped_and_add_up(pooling, linear, norm, ties, to, normalise_first, seed):
-    embedder = small(pooling, linear, norm, ties=ties, seed=seed)
+def test_parts_are_mapped_and_add_up(pooling, linear, norm, ties, to, normalise_first, flat, seed):
+    embedder = small(pooling, linear, norm, ties=ties, p=2.5, eps=0.1, seed=seed)
+    image = np.full_like(IMAGES[0], 200) if flat else IMAGES[0]  # in a flat picture all cells tie
     linear_map = a_map(to, embedder.dim, seed)
     mapped = embedder.followed_by(linear_map, normalise_first=normalise_first)
-    whole, vectors, offset = mapped_by_hand(embedder, linear_map, IMAGES[0], normalise_first)
-    for dtype, within in (("float32", 1e-5), ("float64", 1e-12)):
-        parts = mapped.local_embeddings(IMAGES[0], dtype=dtype)
+    whole, vectors, offset = mapped_by_hand(embedder, linear_map, image, normalise_first)
+    for dtype, within in (("float32", 1e-4), ("float64", 1e-12)):
+        parts = mapped.local_embeddings(image, dtype=dtype)
         assert parts.vectors.dtype == parts.offset.dtype == dtype
         agree(parts.vectors, vectors, within)
         agree(parts.offset, offset, within)
         agree(parts.vectors.sum((0, 1)) + parts.offset, whole, within)
-    agree(mapped.embed(IMAGES[0])[0], whole, 1e-6)
+    agree(mapped.embed(image)[0], whole, 1e-6)
     assert (mapped.dim, mapped.map_size, mapped.input_size) == (to, (3, 4), SIZE)
     assert mapped.exact != normalise_first
     assert isinstance(mapped.head, MappedHead) == normalise_first
@@ -430,6 +434,13 @@ def test_random_weights_of_a_model_that_was_folded():
 def test_an_xcos_head_goes_by_the_trunk():
     embedder = birds_embedder()
     assert xcos_of(embedder.followed_by(a_map(8, 64))).channels == xcos_of(embedder).channels
+    own = small()
+    given, of_map = XCos(channels=6), XCos(channels=6)
+    mapped = own.followed_by(a_map(4, 5))
+    use_xcos(own, given)
+    assert xcos_of(mapped) is given
+    use_xcos(mapped, of_map)
+    assert (xcos_of(mapped), xcos_of(own)) == (of_map, given)
 
 
 @pytest.mark.parametrize("normalise_first", [False, True])
