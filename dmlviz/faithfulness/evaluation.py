@@ -153,38 +153,23 @@ class Evaluation:
         """
         import pandas as pd
 
-        rows = [
-            (
-                self.evaluator.name,
-                name,
-                by,
-                kind,
-                e.value,
-                *e.interval(),
-                e.trials,
-                e.left_out,
-                self.evaluator.better,
-                self.milliseconds,
-            )
-            for by, kind, found in (
-                (self.method, "method", self.figures),
-                *((b, "baseline", found) for b, found in self.baselines.items()),
-            )
-            for name, e in found.items()
-        ]
-        columns = [
-            "evaluator",
-            "figure",
-            "method",
-            "kind",
-            "value",
-            "low",
-            "high",
-            "trials",
-            "left_out",
-            "better",
-        ]
-        return pd.DataFrame(rows, columns=[*columns, "milliseconds"])
+        rows = []
+        found = [("method", self.method, self.figures), *(("baseline", *of) for of in self.baselines.items())]
+        for kind, by, figures in found:
+            for name, e in figures.items():
+                low, high = e.interval()
+                asked = {"evaluator": self.evaluator.name, "figure": name, "method": by, "kind": kind}
+                told = {
+                    "value": e.value,
+                    "low": low,
+                    "high": high,
+                    "trials": e.trials,
+                    "left_out": e.left_out,
+                }
+                rows.append(
+                    asked | told | {"better": self.evaluator.better, "milliseconds": self.milliseconds}
+                )
+        return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
         low, high = self.headline.interval()

@@ -116,6 +116,10 @@ def test_methods_without_pairs_are_asked_the_same_question(birds):
             gallery_map=why.overall_map("gallery"),
         ),
     )
+    # each of them promises the score by itself; of both together nothing is promised
+    for side, promised in (("query", 3), ("gallery", 3), ("both", 0)):
+        asked = coalitions_features(birds, explained, found.pairs, count=8, side=side, **QUIET)
+        assert asked.figures["MAE"].trials == asked.figures["R2"].trials == promised
     several = planted(birds, list(found.pairs), lambda why: why)
     for (pair, why), factor in zip(explained._kept.items(), (2.0, 5.0, 11.0), strict=True):
         several._kept[pair] = replace(why, gallery_map=factor * why.gallery_map)

@@ -262,8 +262,9 @@ def test_what_was_run_is_remembered_by_what_it_was(birds):
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(1, 5), st.integers(1, 5), st.floats(-3, 6), st.floats(0.5, 4), st.integers(0, 99))
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(-96, 192), st.integers(16, 128), st.integers(0, 99))
 def test_each_pixel_goes_with_the_nearest_centre(h, w, first, stride, seed):
+    first, stride = first / 32, stride / 32  # a tie is exact, and what is none is none by far
     cells = np.random.default_rng(seed).random((2, h, w)) < 0.5
     placed = CellGeometry(stride=(stride, 2), first=(first, 1), receptive_field=(3, 3))
     masks = KeptCells((9, 11), cells, placed)
