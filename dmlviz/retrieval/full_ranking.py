@@ -12,9 +12,7 @@ from dmlviz.retrieval.metrics import PerQuery, average_precision_at_r, r_precisi
 
 _CELLS = 2**22  # similarities held at once
 _NUMBERS = 2**22  # float64 numbers of the rows compared with at once
-_CANCELLED = (
-    1e-3  # of the squared lengths: a squared distance below that has lost more than three of sixteen digits
-)
+_CANCELLED = 2e-3  # of a squared length: a squared distance below that has lost three of sixteen digits
 
 
 def per_query(
@@ -198,15 +196,17 @@ class Distances:
         """(B, n) float32, never positive: of the block's queries (B, D) to all rows (n, D)."""
         scores = np.empty((len(asking), len(vectors)), dtype=np.float32)
         queries = asking.astype(np.float64) - self.middle
-        of_query = np.einsum("nd,nd->n", queries, queries)
+        of_query = np.einsum("nd,nd->n", queries, queries)[:, None]
+        queries = np.hstack([queries, np.ones((len(queries), 1))])
         step = max(256, _NUMBERS // vectors.shape[1])
         for start in range(0, len(vectors), step):
             columns = slice(start, start + step)
             rows = vectors[columns].astype(np.float64) - self.middle
-            squares = of_query[:, None] + np.einsum("nd,nd->n", rows, rows)
-            found = 2.0 * (queries @ rows.T) - squares
+            of_row = np.einsum("nd,nd->n", rows, rows)[:, None]
+            found = queries @ np.hstack([2.0 * rows, -of_row]).T
+            found -= of_query
             scores[:, columns] = found
-            line, row = np.nonzero(found >= -_CANCELLED * squares)
+            line, row = np.nonzero(found >= -_CANCELLED * of_query)  # so near, both lengths are much the same
             scores[line, start + row] = pair_distances(asking, vectors, line, start + row)
         return scores
 
