@@ -308,7 +308,9 @@ def _fits(rows: np.ndarray, lengths: np.ndarray | None, count: int, dim: int) ->
 def _rows(path: Path, mapped: bool) -> np.ndarray:
     try:
         rows: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except ValueError as error:
+    except OSError:
+        raise
+    except Exception as error:  # a header that was changed is parsed as Python, and fails in many ways
         raise GalleryError(f"{path} holds no rows of numbers ({error}). {_AGAIN}") from error
     return rows
 
