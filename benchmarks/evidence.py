@@ -66,8 +66,8 @@ def recall_rates(gallery: dv.Gallery) -> dict[str, Estimate]:
         hits = asked["first_hit_rank"].to_numpy() <= k
         others = len(gallery) - 1
         chance = np.array([1 - comb(others - r, k) / comb(others, k) for r in counts])
-        rates[f"recall@{k}"] = Estimate(f"recall@{k}", hits, species)
-        rates[f"recall@{k} by chance"] = Estimate(f"recall@{k} by chance", chance, species)
+        rates[f"recall@{k}"] = Estimate(f"recall@{k}", hits, species, rate=True)
+        rates[f"recall@{k} by chance"] = Estimate(f"recall@{k} by chance", chance, species, rate=True)
     return rates
 
 
@@ -173,7 +173,7 @@ def pooled(of: list[dict]) -> dict:
             clusters.append(np.asarray(rate.clusters) + taken)
             taken = int(clusters[-1].max()) + 1
         hits = np.concatenate([np.asarray(rate.values, np.float64) for rate in rates])
-        return Estimate(rates[0].name, hits, np.concatenate(clusters))
+        return Estimate(rates[0].name, hits, np.concatenate(clusters), rates[0].rate)
 
     found: dict = {"completeness": max(each["completeness"] for each in of)}
     for key in ("recall", "sibling", "swapped", "transfer"):

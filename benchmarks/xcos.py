@@ -78,7 +78,7 @@ def measure(birds: dv.ImageSet, heads: dict[str, XCos]) -> dict:
 
     def hits(scores: np.ndarray, name: str) -> Estimate:
         best = ids[np.arange(len(ids)), scores.reshape(ids.shape).argmax(1)]
-        return Estimate(name, species[best] == species, species)
+        return Estimate(name, species[best] == species, species, rate=True)
 
     found: dict = {"recall": {"cosine, as ranked": hits(cosines, "cosine")}, "agreement": [], "order": []}
     random = np.random.default_rng(0)
@@ -200,7 +200,9 @@ def aligned(
         pairs = compared(head, features, np.arange(len(birds)), partner)
         kinds.append((name, pairs.score(pairs.weights), (e * e[partner]).sum(1)))
     return {
-        "swapped": {name: Estimate(name, np.array(hit), species[seen]) for name, hit in rates.items()},
+        "swapped": {
+            name: Estimate(name, np.array(hit), species[seen], rate=True) for name, hit in rates.items()
+        },
         "kinds": [
             (name, *(f"{scores.mean():+.3f} ± {scores.std():.3f}" for scores in (ours, theirs)))
             for name, ours, theirs in kinds

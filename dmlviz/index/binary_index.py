@@ -15,7 +15,7 @@ from dmlviz.index.bits import packed_codes, pair_bit_distances
 from dmlviz.index.checks import as_count, as_rows
 from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import parameters_of
-from dmlviz.index.recall import RecallCheck
+from dmlviz.index.recall import RecallCheck, of_shares
 from dmlviz.index.stored_codes import (
     BINARY_KINDS,
     StoredCodes,
@@ -289,9 +289,7 @@ class BinaryIndex:
             _, found = (ask_every_code if state.exact else ask_some_codes)(state, asked)
             _, true = ask_every_code(state, asked)
         shares = (found <= true[:, -1:]).mean(axis=1)
-        half = 1.96 * float(shares.std()) / np.sqrt(len(shares))
-        mean = float(shares.mean())
-        return RecallCheck(mean, max(0.0, mean - half), min(1.0, mean + half), len(rows), k)
+        return of_shares(shares, k, state.exact)
 
     # --- changing -----------------------------------------------------------------------------------
 

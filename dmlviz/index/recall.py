@@ -18,7 +18,8 @@ class RecallCheck:
     Attributes:
         recall: In [0, 1], the mean over the queries of the share of the k nearest rows that were found. A row as near
             as the k-th counts as one of them.
-        low: Lower end of the 95 % interval (normal, over queries).
+        low: Lower end of the 95 % interval (normal, over queries; Wilson's where an index that may miss rows missed
+            none on this sample, so that no miss here is not taken for none ever).
         high: Its upper end.
         queries: How many rows asked.
         k: How many neighbours of each were looked for.
@@ -47,6 +48,12 @@ def check_recall(index: "GalleryIndex", k: int, sample: int, seed: int) -> Recal
     asked = Question(rows, k, asking, state.ids.alive, len(slots), np.zeros(len(rows)))
     _, true = scan(state, asked)
     shares = (found >= true[:, -1:]).mean(axis=1)
-    half = 1.96 * float(shares.std()) / np.sqrt(len(shares))
-    mean = float(shares.mean())
-    return RecallCheck(mean, max(0.0, mean - half), min(1.0, mean + half), len(rows), k)
+    return of_shares(shares, k, index.exact)
+
+
+def of_shares(shares: np.ndarray, k: int, exact: bool) -> RecallCheck:
+    """What the shares of neighbours found, one per query, say of an index that may miss some, or may not."""
+    mean, count = float(shares.mean()), len(shares)
+    half = 1.96 * float(shares.std()) / np.sqrt(count)
+    low = count / (count + 1.96**2) if mean == 1 and not exact else mean - half
+    return RecallCheck(mean, max(0.0, low), min(1.0, mean + half), count, k)

@@ -264,3 +264,12 @@ def test_numbers_of_removed_rows_do_not_come_again(tmp_path, through_a_file):
         index = GalleryIndex.open(tmp_path / "i")
     index.add(rows_of(1, 2, 4))
     assert index.ids.tolist() == [0, 1, 2, 3, 4, 5, 6, 10, 11]
+
+
+def test_a_sample_without_a_miss_is_no_proof_that_none_is_ever_missed():
+    rows = np.random.default_rng(0).normal(size=(300, 8))
+    always = GalleryIndex.build(rows).recall(k=3, sample=100)
+    assert (always.recall, always.low, always.high) == (1.0, 1.0, 1.0)
+    lucky = GalleryIndex.build(rows, "ivf", lists=4, effort=4).recall(k=3, sample=100)
+    assert (lucky.recall, lucky.high) == (1.0, 1.0)
+    assert lucky.low == pytest.approx(0.963, abs=5e-4)  # Wilson's score interval of 100 hits of 100
