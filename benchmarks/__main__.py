@@ -1,6 +1,6 @@
 """Measure everything, print the table, and on request write it into README.md.
 
-python -m benchmarks              prints the table, several minutes
+python -m benchmarks              prints the table; the engine at a million rows takes longest, and up to 10 GB
 python -m benchmarks --write      also writes it into benchmarks/README.md and results.json
 python -m benchmarks --quick      smaller sizes, for a look
 python -m benchmarks --only methods   one part: pairs, search, rankings, sets, tools, waits, engine, protocols,

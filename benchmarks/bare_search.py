@@ -26,7 +26,11 @@ def numpy_search(rows: np.ndarray, metric: str) -> Search:
 
     def near(queries: np.ndarray, block: slice) -> np.ndarray:
         products = queries @ rows[block].T
-        return products if squares is None else 2 * products - squares[block]
+        if squares is None:
+            return products
+        products *= 2
+        products -= squares[block]
+        return products
 
     return _by_blocks(near, len(rows))
 
@@ -48,12 +52,12 @@ def numpy_codes(codes: np.ndarray) -> Search:
 def torch_search(rows: np.ndarray, metric: str) -> Search:
     """One matrix product over all rows in float32, and topk; distances as `numpy_search`."""
     held = torch.from_numpy(rows)
-    squares = (held * held).sum(dim=1) if metric == "l2" else None
+    squares = torch.einsum("nd,nd->n", held, held) if metric == "l2" else None
 
     @torch.inference_mode()
     def search(queries: np.ndarray, k: int) -> np.ndarray:
         products = torch.from_numpy(queries) @ held.T
-        near = products if squares is None else 2 * products - squares
+        near = products if squares is None else products.mul_(2).sub_(squares)
         return near.topk(k).indices.numpy()
 
     return search
