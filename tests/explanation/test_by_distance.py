@@ -88,6 +88,15 @@ def test_the_parts_add_up_to_the_very_score_that_ranked(which, request):
             assert whole == pytest.approx(float(score), abs=1e-5 * max(1.0, largest))
 
 
+def test_what_is_missed_of_a_small_distance_is_told_from_the_rounding_of_large_sums(near):
+    from dataclasses import replace
+
+    why = explain(near, 0, int(near.search(0, k=1).ids[0]))
+    assert why.pairs > 40 * abs(why.similarity)
+    assert 10 * abs(why.residual) < why.tolerance < 1e-3 * abs(why.similarity)
+    assert not replace(why, similarity=1.001 * why.similarity).adds_up
+
+
 def test_in_double_precision_they_add_up_to_ten_digits(near):
     for item in (1, 4, 8):
         sides = near.embedder.local_embeddings([near.images[0], near.images[item]], dtype="float64")
