@@ -70,7 +70,8 @@ def integrated_local_embeddings(
         reference: Where the path starts. "zero": no activation at all. "blank": the activations of a picture that
             the preprocessing turns into zeros (its mean colour). An array in the shape of the activations, (C, h,
             w) or (tokens, C). Or pictures, in a list or an `ImageSet`: the mean of their activations. None: "zero"
-            at a feature map, "blank" at tokens.
+            at a feature map, "blank" at tokens and where zeros have no finite embedding, as in heads that divide by
+            its length.
         layer: Where to take the activations. None: the last feature map, or for a network of tokens the input of
             the last attention. Else the name of a layer before that which everything passes through.
         dtype: "float64" runs all in double precision.
@@ -87,6 +88,14 @@ def integrated_local_embeddings(
     with torch.no_grad(), evaluating(cut.trunk), evaluating(cut.head):
         start, said = _reference(embedder, cut, reference)
         at_start = cut.after(start)
+        if reference is None and not bool(torch.isfinite(at_start).all()):
+            start, said = _reference(embedder, cut, "blank")
+            at_start = cut.after(start)
+        if not bool(torch.isfinite(at_start).all()):
+            raise ValueError(
+                f"the head gives no finite embedding of {said}, where the path starts: it divides by a length of 0, "
+                f"say; take another reference, such as reference='blank' or a list of pictures"
+            )
         return [_taken_apart(cut, cut.values(embedder, one), start, at_start, said, nodes) for one in images]
 
 

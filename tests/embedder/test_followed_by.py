@@ -197,6 +197,20 @@ def test_integrated_along_a_path_no_length_is_held(head):
     agree(after.embedding, linear_map.matrix @ before.embedding + linear_map.bias, 1e-12)
 
 
+def test_a_path_does_not_start_where_a_length_of_zero_is_divided_by():
+    embedder = small(linear=False, norm=False).followed_by(a_map(4, 6), normalise_first=True)
+    found, expected = (
+        integrated_local_embeddings(embedder, IMAGES[:1], nodes=4, dtype="float64", reference=reference)[0]
+        for reference in (None, "blank")
+    )
+    np.testing.assert_array_equal(found.local.vectors, expected.local.vectors)
+    assert found.reference == "a blank picture"
+    with pytest.raises(
+        ValueError, match=r"no finite embedding of zeros, where the path starts.*reference='blank'"
+    ):
+        integrated_local_embeddings(embedder, IMAGES[:1], reference="zero")
+
+
 def test_kept_cells_of_a_mapped_head_in_closed_form():
     embedder, linear_map = small("max"), a_map(4, 5)
     keep = np.random.default_rng(1).random((4, 3, 4)) < 0.6
