@@ -78,8 +78,8 @@ def frame_of(judged: "ProtocolEvaluation", gallery: "Gallery") -> "pd.DataFrame"
     labels = gallery.query_labels
     columns: dict[str, Any] = {
         "query": ids,
-        "name": [gallery.queries.names[i] for i in ids],
-        "label": [None] * len(ids) if labels is None else labels[ids].tolist(),
+        "name": pd.Series([gallery.queries.names[i] for i in ids], dtype=object),
+        "label": pd.Series([None] * len(ids) if labels is None else labels[ids].tolist(), dtype=object),
     }
     return pd.DataFrame(columns | {name: np.asarray(values) for name, values in judged.per_query.items()})
 

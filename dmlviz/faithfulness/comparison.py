@@ -14,6 +14,7 @@ from dmlviz.faithfulness.comparison_tables import long_frame, markdown, skipped_
 from dmlviz.faithfulness.evaluation import Evaluation
 from dmlviz.faithfulness.pairs import Pairs, as_pairs
 from dmlviz.faithfulness.truth import truth_of
+from dmlviz.images.frame import frame_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,15 +53,18 @@ class Comparison:
             (e for e in self.evaluations if (e.evaluator.name, e.method) == (evaluator, method)), None
         )
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row per figure of each method and baseline.
 
         Columns: those of `Evaluation.to_frame`; beside ("" except for a baseline that was read off a method itself:
         that method); title (of the evaluator); headline_figure (whether the figure is the evaluator's first);
         headline_test (whether the evaluator is one); pairs (how many were asked about); explain_milliseconds (what
         one explanation cost).
+
+        Args:
+            backend: "pandas", "polars" or "pyarrow", whose frame to give.
         """
-        return long_frame(self.evaluations)
+        return frame_for(long_frame(self.evaluations), backend)
 
     def table(self) -> "pd.DataFrame":
         """Methods, then baselines, in rows; the headline figure of each evaluator in columns.

@@ -16,10 +16,9 @@ from dmlviz.faithfulness.map_pixels import geometry_of
 from dmlviz.faithfulness.noisy_linear import noisy_linear
 from dmlviz.faithfulness.pairs import Pairs, as_pairs
 from dmlviz.faithfulness.pixel_order import UNITS, Unit, ranks
+from dmlviz.images.frame import frame_for
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dmlviz.retrieval import Gallery
 
 Way = Literal["insertion", "deletion"]
@@ -97,12 +96,15 @@ class Curves:
     full: np.ndarray
     pairs: Pairs
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self, backend: str = "pandas") -> Any:
         """The mean curves, one row per curve and threshold.
 
         Columns: method, curve ("insertion" or "deletion"), threshold, similarity, low, high (the mean over pairs and
         the 95 % interval of a bootstrap over labels), normalised (the mean of the curves after each has had its
         minimum taken away and been divided by its maximum).
+
+        Args:
+            backend: "pandas", "polars" or "pyarrow", whose frame to give.
         """
         import pandas as pd
 
@@ -114,7 +116,7 @@ class Curves:
                 mean = Estimate(name, scaled[:, t], self.pairs.clusters).value
                 rows.append((self.method, name, float(threshold), here.value, *here.interval(), mean))
         columns = ["method", "curve", "threshold", "similarity", "low", "high", "normalised"]
-        return pd.DataFrame(rows, columns=columns)
+        return frame_for(pd.DataFrame(rows, columns=columns), backend)
 
     def __repr__(self) -> str:
         areas = ", ".join(

@@ -11,10 +11,9 @@ from tqdm.auto import tqdm
 from dmlviz.faithfulness.estimate import Estimate, short
 from dmlviz.faithfulness.explained import Explained, as_explained
 from dmlviz.faithfulness.pairs import Pairs, as_pairs
+from dmlviz.images.frame import frame_for
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dmlviz.faithfulness.truth import Truth
     from dmlviz.retrieval import Gallery
 
@@ -145,11 +144,14 @@ class Evaluation:
         """The first figure."""
         return self.figures[self.evaluator.figures[0]]
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row per figure of the method and of each baseline.
 
         Columns: evaluator, figure, method, kind ("method" or "baseline"), value, low, high (95 % interval over
         labels, see `Estimate.interval`), trials, left_out, better, milliseconds (of the evaluator, per pair).
+
+        Args:
+            backend: "pandas", "polars" or "pyarrow", whose frame to give.
         """
         import pandas as pd
 
@@ -169,7 +171,7 @@ class Evaluation:
                 rows.append(
                     asked | told | {"better": self.evaluator.better, "milliseconds": self.milliseconds}
                 )
-        return pd.DataFrame(rows)
+        return frame_for(pd.DataFrame(rows), backend)
 
     def __repr__(self) -> str:
         low, high = self.headline.interval()

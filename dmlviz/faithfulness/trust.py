@@ -12,8 +12,6 @@ from dmlviz.faithfulness.pairs import Pairs
 from dmlviz.faithfulness.trust_words import cannot_be_said, cautions, said_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dmlviz.retrieval import Gallery
 
 CHEAP = ("decomposition", "grad-cam", "dist-cam")
@@ -43,9 +41,9 @@ class Trust:
         """The pairs that were asked about."""
         return self.comparison.pairs
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row per figure of each method and baseline; see `Comparison.to_frame`."""
-        return self.comparison.to_frame()
+        return self.comparison.to_frame(backend)
 
     def __repr__(self) -> str:
         lines = [f"Trust({len(self.pairs)} pairs: {self.pairs.rule})"]

@@ -1,4 +1,4 @@
-"""Images whose paths stand in a data frame."""
+"""Data frames of three libraries: images whose paths stand in one, and tables on their way out."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,9 @@ from dmlviz.images.folder import existing_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+BACKENDS = ("pandas", "polars", "pyarrow")
+"""The libraries whose frames the product gives."""
 
 _LOOKED_FOR = 20  # if none of so many files is there, it is the folder that is wrong
 
@@ -57,6 +60,36 @@ def as_pandas(frame: Any) -> "pd.DataFrame":
         lazy = "; collect() it first" if hasattr(frame, "collect") else ", or one of polars or Arrow"
         raise TypeError(expected + lazy) from error
     return pd.DataFrame({name: known[name].to_list() for name in known.columns})
+
+
+def frame_for(frame: "pd.DataFrame", backend: str) -> Any:
+    """A frame of pandas as one of the library that was asked for.
+
+    Args:
+        frame: of pandas.
+        backend: "pandas" gives it as it is; "polars" a polars.DataFrame and "pyarrow" a pyarrow.Table, in which an
+            index that has a name is the first column.
+
+    Raises:
+        ValueError: no such library is known here.
+        ImportError: polars is not installed.
+
+    Examples:
+        >>> import pandas as pd
+        >>> frame_for(pd.DataFrame({"a": [1, 2]}).rename_axis("id"), "pyarrow").to_pydict()
+        {'id': [0, 1], 'a': [1, 2]}
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}; got {backend!r}")
+    if backend == "pandas":
+        return frame
+    import narwhals as nw
+
+    known = nw.from_native(frame.reset_index(drop=frame.index.name is None), eager_only=True)
+    try:
+        return known.to_polars() if backend == "polars" else known.to_arrow()
+    except ImportError as error:
+        raise ImportError(f"backend={backend!r} needs {backend}: pip install {backend}") from error
 
 
 def _check_columns(frame: "pd.DataFrame", image: str, label: str | None) -> None:

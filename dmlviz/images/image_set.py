@@ -228,6 +228,20 @@ class ImageSet(FromLayouts):
             frame = pd.concat([frame, self._extra.set_axis(index)], axis=1)
         return frame
 
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """`table`, as a frame of another library.
+
+        Args:
+            backend: "pandas", "polars" or "pyarrow"; in the latter two the id is a column.
+
+        Raises:
+            ValueError: another backend.
+            ImportError: polars is not installed.
+        """
+        from dmlviz.images.frame import frame_for
+
+        return frame_for(self.table, backend)
+
     @property
     def files(self) -> tuple[Path, ...] | None:
         """The file of each image, absolute, in id order; None for a set that is not made of files."""

@@ -41,8 +41,8 @@ def write_state(
     with replacing(path, "an index") as part:
         with open(part, "wb") as file:  # FAISS itself would pass over what goes wrong when a file is closed
             faiss.write_index(_whole(state), faiss.PyCallbackIOWriter(file.write, _BLOCK))
-        said["rows"] = state.vectors.nbytes
-        said["edges"] = _sha256_of_edges(part, part.stat().st_size, said["rows"])
+        rows = state.vectors.nbytes
+        said |= {"rows": rows, "edges": _sha256_of_edges(part, part.stat().st_size, rows)}
         add_footer(part, said, _MAGIC)
 
 

@@ -2,17 +2,15 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
+from dmlviz.images.frame import frame_for
 from dmlviz.retrieval.judging import evaluation, failures_frame, judge, per_query_frame
 from dmlviz.retrieval.leave_out import LeavingOut
 from dmlviz.retrieval.metrics import RECALL_AT, Evaluation, PerQuery
 from dmlviz.retrieval.protocols import ProtocolEvaluation, evaluate_by
 from dmlviz.retrieval.protocols.frames import protocol_failures_frame, protocol_frame
 from dmlviz.retrieval.side import Side
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Judged:
@@ -90,7 +88,7 @@ class Judged:
         own = self._query_side.images is self._item_side.images
         return evaluation(self._per_query(), RECALL_AT if recall_at is None else recall_at, own)
 
-    def per_query(self, protocol: str | None = None, **options: Any) -> "pd.DataFrame":
+    def per_query(self, protocol: str | None = None, *, backend: str = "pandas", **options: Any) -> Any:
         """One row per query.
 
         Columns: name, label, evaluated (False: nothing of its class to find, or an embedding of length zero),
@@ -103,21 +101,24 @@ class Judged:
 
         Args:
             protocol: as for `evaluate`; None for the gallery's own rule.
+            backend: "pandas", "polars" or "pyarrow", whose frame to give; in the latter two the index is a column.
             **options: as for `evaluate`.
 
         Raises:
-            ValueError: images or queries have no labels; else as `evaluate`.
+            ValueError: images or queries have no labels, or another backend; else as `evaluate`.
             TypeError: as `evaluate`.
+            ImportError: polars is not installed.
         """
         if protocol is not None:
-            return protocol_frame(self._evaluated_by(protocol, None, options), self._query_side.images)
+            found = self._evaluated_by(protocol, None, options)
+            return frame_for(protocol_frame(found, self._query_side.images), backend)
         if options:
             raise TypeError(
                 f"the option {next(iter(options))!r} belongs to a protocol; give protocol= as well"
             )
-        return per_query_frame(self._per_query(), self._query_side.images)
+        return frame_for(per_query_frame(self._per_query(), self._query_side.images), backend)
 
-    def failures(self, protocol: str | None = None, **options: Any) -> "pd.DataFrame":
+    def failures(self, protocol: str | None = None, *, backend: str = "pandas", **options: Any) -> Any:
         """One row per missed query: its first image is of another class.
 
         Sorted by margin, most negative (worst) first, then by query; `frame.attrs["sorted_by"]` says so.
@@ -131,20 +132,23 @@ class Judged:
 
         Args:
             protocol: as for `evaluate`; None for the gallery's own rule.
+            backend: "pandas", "polars" or "pyarrow", whose frame to give; the latter two have no `attrs`.
             **options: as for `evaluate`.
 
         Raises:
-            ValueError: images or queries have no labels; else as `evaluate`.
+            ValueError: images or queries have no labels, or another backend; else as `evaluate`.
             TypeError: as `evaluate`.
+            ImportError: polars is not installed.
         """
         if protocol is not None:
             found = self._evaluated_by(protocol, None, options)
-            return protocol_failures_frame(found, self._query_side.images)
+            return frame_for(protocol_failures_frame(found, self._query_side.images), backend)
         if options:
             raise TypeError(
                 f"the option {next(iter(options))!r} belongs to a protocol; give protocol= as well"
             )
-        return failures_frame(self._per_query(), self._query_side.images, self._item_side.images)
+        frame = failures_frame(self._per_query(), self._query_side.images, self._item_side.images)
+        return frame_for(frame, backend)
 
     def _evaluated_by(
         self, protocol: str, recall_at: Sequence[int] | None, options: Mapping[str, Any]

@@ -1,12 +1,11 @@
 """`Ranking`: what a search found, best first."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
+from dmlviz.images.frame import frame_for
 
 _SHOWN = 10
 
@@ -46,15 +45,22 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self, backend: str = "pandas") -> Any:
         """The ranking as a data frame: rank (from 1), id, name, label, similarity, hit.
 
         The columns label and hit hold None where they are not known.
+
+        Args:
+            backend: "pandas", "polars" or "pyarrow", whose frame to give.
+
+        Raises:
+            ValueError: another backend.
+            ImportError: polars is not installed.
         """
         import pandas as pd
 
         nothing = [None] * len(self)
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "rank": np.arange(1, len(self) + 1),
                 "id": self.ids,
@@ -64,6 +70,7 @@ class Ranking:
                 "hit": pd.Series(nothing, dtype=object) if self.hits is None else self.hits,
             }
         )
+        return frame_for(frame, backend)
 
     def __repr__(self) -> str:
         asked = "a new image" if self.query is None else f"image {self.query}"

@@ -29,7 +29,7 @@ def protocol_frame(found: ProtocolEvaluation, queries: ImageSet) -> "pd.DataFram
         spread = np.full(count, nothing, dtype=values.dtype)
         spread[found.query_ids] = values
         columns[name] = spread
-    return pd.DataFrame(columns, index=pd.RangeIndex(count, name="id"))
+    return pd.DataFrame(columns).set_axis(pd.RangeIndex(count, name="id"))
 
 
 def protocol_failures_frame(found: ProtocolEvaluation, queries: ImageSet) -> "pd.DataFrame":
@@ -48,10 +48,10 @@ def protocol_failures_frame(found: ProtocolEvaluation, queries: ImageSet) -> "pd
     return frame
 
 
-def _named(queries: ImageSet, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Names and labels, as objects."""
-    columns = {name: np.empty(len(ids), dtype=object) for name in ("name", "label")}
-    columns["name"][:] = [queries.names[i] for i in ids]
-    if queries.labels is not None:
-        columns["label"][:] = [str(queries.labels[i]) for i in ids]
-    return columns
+def _named(queries: ImageSet, ids: np.ndarray) -> "dict[str, pd.Series]":
+    """Names and labels, as objects: as texts pandas refuses names that are no UTF-8."""
+    import pandas as pd
+
+    labels = [None] * len(ids) if queries.labels is None else [str(queries.labels[i]) for i in ids]
+    columns = {"name": [queries.names[i] for i in ids], "label": labels}
+    return {name: pd.Series(values, dtype=object) for name, values in columns.items()}
