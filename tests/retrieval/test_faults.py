@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "index"))  # for faulty
 from fake_gallery import FakeEmbedder, coloured_images
 from faulty import forked, killed_after, started
 
+from dmlviz.images import ImageSet
 from dmlviz.retrieval import Gallery, GalleryError
 from dmlviz.retrieval.storage import SIDECAR
 
@@ -202,6 +203,32 @@ def test_no_room_for_the_newer_gallery(tmp_path, two, images, embedder, room):
     assert sign_of(Gallery.open(path, embedder, images), two) == 1
 
 
+@pytest.mark.parametrize("short_by", [1, 300, 20_000])
+def test_no_room_for_the_table_of_images(tmp_path, images, embedder, short_by):
+    """The largest of the files, so that the others find room."""
+    path, rows = tmp_path / "g", embedder.embed(list(images))
+    named = ImageSet(images.__getitem__, [f"{i} {'x' * 2000}" for i in range(24)], images.labels)
+    two = [Gallery(named, embedder, sign * rows) for sign in (1, -1)]
+    two[0].save(path)
+    before = {entry.name: entry.stat().st_size for entry in path.iterdir()}
+    assert before["images.arrow"] > 40_000
+    assert max(size for name, size in before.items() if name != "images.arrow") < 20_000
+
+    def save():
+        room = before["images.arrow"] - short_by
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        with pytest.raises(
+            OSError, match=r"could not be written to .*g: File too large\. What lay there"
+        ) as caught:
+            two[1].save(path)
+        assert caught.value.errno == errno.EFBIG
+
+    assert forked(save)
+    assert {entry.name: entry.stat().st_size for entry in path.iterdir()} == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["g"]
+    assert sign_of(Gallery.open(path, embedder, named), two) == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     disk = tmp_path / "disk"
@@ -222,6 +249,15 @@ def test_a_full_disk(small_disk, two, images, embedder):
     assert caught.value.errno == errno.ENOSPC
     assert sign_of(Gallery.open(path, embedder, images), two) == 1
     assert [entry.name for entry in small_disk.iterdir()] == ["g"]
+
+
+def test_a_disk_that_is_full_of_names(small_disk, images, embedder):
+    named = ImageSet(images.__getitem__, [f"{i} {'x' * 2000}" for i in range(24)], images.labels)
+    gallery = Gallery(named, embedder, embedder.embed(list(images)))
+    with pytest.raises(OSError, match=r"No space left on device") as caught:
+        gallery.save(small_disk / "g")
+    assert caught.value.errno == errno.ENOSPC
+    assert list(small_disk.iterdir()) == []
 
 
 def test_a_full_disk_while_images_are_embedded(small_disk):
