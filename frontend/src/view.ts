@@ -5,22 +5,21 @@ import { Controls } from "./controls";
 import { h, onceAFrame } from "./dom";
 import { Help } from "./help";
 import { onKeys } from "./keys";
-import type { GalleryMeta, IndexMeta, JudgingMeta, MethodMeta, Mode, Model, MoreMeta, ProtocolMeta, Reading, Scale, Side, Theme, TrustMeta } from "./model";
+import type { GalleryMeta, MethodMeta, Mode, Model, MoreMeta, Reading, Scale, Side, Theme } from "./model";
 import type { PanelEvents } from "./panel";
 import { Patience } from "./patience";
 import { Picker } from "./picker";
 import { loadPlotly } from "./plotly";
 import { nextPoint, pinAfter } from "./pointer";
-import { Protocol } from "./protocol";
 import { Queries } from "./queries";
 import { placeFor, Row } from "./row";
 import { thumbnail, type Point, type State } from "./scene";
 import { Screen } from "./screen";
+import { Sheets } from "./sheets";
 import { limitsOf, progressOf, restingPoint } from "./status";
 import { Strip } from "./strip";
 import style from "./style.css";
 import { hostTheme, watchTheme } from "./theme";
-import { Trust } from "./trust";
 import { Wishes } from "./wishes";
 
 export class View {
@@ -32,8 +31,7 @@ export class View {
   private readonly strip: Strip;
   private readonly controls: Controls;
   private readonly help: Help;
-  private readonly trust: Trust;
-  private readonly protocol: Protocol;
+  private readonly sheets: Sheets;
   private readonly wishes: Wishes;
   private readonly bench = h("div", { class: "bench" });
   private readonly patience: Patience;
@@ -55,15 +53,6 @@ export class View {
     this.queries.judge(model.get("_protocol")?.judgement ?? null);
     this.soon = onceAFrame(() => this.draw(), signal);
     this.help = new Help(signal);
-    this.trust = new Trust({
-      measure: (method) => model.send({ kind: "trust", method }),
-      closed: this.soon,
-    }, this.methods, signal);
-    this.protocol = new Protocol({
-      judge: (what) => model.send({ kind: "judge", what }),
-      worstFirst: () => this.worstFirst(),
-      closed: this.soon,
-    }, signal);
     this.wishes = new Wishes((wish) => model.send(wish));
     const events = (n: number): PanelEvents => ({
       move: (side, row, col, stamp) => this.hoverAt({ side, row, col }, stamp, n),
@@ -90,21 +79,22 @@ export class View {
       compare: (name) => this.put({ compare: name }),
       opacity: (value, done) => (done ? this.put({ opacity: value }) : this.fade(value)),
       rankByRegion: () => this.rankByRegion(),
-      trust: () => this.toggleTrust(),
+      trust: () => this.sheets.toggleTrust(),
     }, this.methods, signal);
     this.picker = new Picker(this.queries, {
       query: (id) => this.goTo(id),
       help: () => this.help.toggle(),
       save: () => this.save(),
       audit: () => model.send({ kind: "audit" }),
-      protocol: () => this.toggleProtocol(),
+      protocol: () => this.sheets.toggleProtocol(),
     }, signal);
+    this.sheets = new Sheets(model, this.methods, this.controls, this.picker, this.soon, signal);
     this.bench.append(...this.rows[0].elements, this.strip.element);
     this.root = h(
       "div",
       { class: "dmlviz", "data-testid": "explorer", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true", tabindex: -1, role: "region", "aria-label": "Similarity explorer" },
       h("style", { text: style }),
-      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, this.trust.element, this.protocol.element, this.rows[0].readout.live),
+      h("div", { class: "sheet" }, this.picker.element, this.patience.message, this.bench, this.controls.element, this.help.element, ...this.sheets.elements, this.rows[0].readout.live),
     );
     el.append(this.root);
     this.listen();
@@ -204,8 +194,7 @@ export class View {
     const { mode, reading, scale } = state;
     this.controls.show({ mode, reading, scale, method: methods[0].name, compare: methods[1]?.name ?? null, opacity });
     this.limits(states);
-    this.drawTrust(methods);
-    this.drawProtocol(screen.meta.query);
+    this.sheets.draw(methods, screen.meta.query, this.queries.value(screen.meta.query), this.live);
     const other = mode === "margin" ? screen.other(item) : null;
     this.strip.compare(other ? [item.rank, other.rank] : []);
     this.strip.told(progressOf(state, this.live, this.wishes));
@@ -250,25 +239,6 @@ export class View {
     const { reason = "" } = this.model.get("_host") ?? {};
     this.controls.limits(limitsOf(states, this.live, reason), states[0].screen.meta.rankedBy === "region");
     this.picker.saving(this.live ? "" : "this is the saved page", this.saving);
-  }
-
-  /** How far to trust the methods on the screen, where that was asked for. */
-  private drawTrust(methods: MethodMeta[]): void {
-    const meta = this.model.get("_trust") as TrustMeta | null;
-    if (!meta) return;
-    this.trust.draw(meta, methods, this.live);
-    this.controls.trusted(meta.reason, this.trust.open);
-  }
-
-  /** How good the ranking is, where that was asked for. */
-  private drawProtocol(query: number): void {
-    const protocol = this.model.get("_protocol") as ProtocolMeta | null;
-    const index = this.model.get("_index") as IndexMeta | null;
-    const judging = this.model.get("_judging") as JudgingMeta | null;
-    if (!protocol || !index || !judging) return;
-    this.protocol.draw({ protocol, index, judging, query, value: this.queries.value(query) }, this.live);
-    const none = !protocol.judgement && (index.exact || (!this.live && !index.recall));
-    this.picker.judged(none ? protocol.reason : "", this.protocol.open);
   }
 
   private fade(opacity: number): void {
@@ -380,25 +350,6 @@ export class View {
     this.put({ ranked_by: ranked ? "similarity" : "region" });
   }
 
-  private toggleTrust(): void {
-    if (this.controls.trust.disabled) return;
-    if (this.trust.open) this.trust.close();
-    else this.trust.show(this.controls.trust);
-    this.soon();
-  }
-
-  private toggleProtocol(): void {
-    if (this.picker.protocol.disabled) return;
-    if (this.protocol.open) this.protocol.close();
-    else this.protocol.show(this.picker.protocol);
-    this.soon();
-  }
-
-  private worstFirst(): void {
-    this.protocol.close();
-    this.picker.worstFirst();
-  }
-
   private save(): void {
     this.saving = true;
     this.soon();
@@ -407,7 +358,7 @@ export class View {
 
   private letGo(): void {
     if (this.help.element.open) return this.help.element.close();
-    for (const sheet of [this.trust, this.protocol]) if (sheet.open) return sheet.close();
+    if (this.sheets.close()) return;
     if (this.model.get("pin")) this.put({ pin: null });
     else if (this.model.get("region")) this.put({ region: null });
     this.hover = null;
@@ -449,8 +400,8 @@ export class View {
       method: () => this.nextMethod(),
       compare: () => this.toggleCompare(),
       rankByRegion: () => this.rankByRegion(),
-      trust: () => this.toggleTrust(),
-      protocol: () => this.toggleProtocol(),
+      trust: () => this.sheets.toggleTrust(),
+      protocol: () => this.sheets.toggleProtocol(),
       help: () => this.help.toggle(),
       escape: () => this.letGo(),
     }, signal);
