@@ -152,7 +152,8 @@ def section(queries: int = 480, progress: bool = True, seeds: dict[str, int] = S
 
 Top-1 localisation error in per cent, lower is better: an image counts as wrong where its class is wrong, or where the
 box round its map meets the known box with an intersection over union below 0.5 (Shen et al., *Distance-Based Class
-Activation Map for Metric Learning*, Table 1). In brackets the 95 % interval of a bootstrap over species.
+Activation Map for Metric Learning*, Table 1). In brackets the 95 % interval of a bootstrap over species, Wilson's where
+all species agree.
 
 {(chr(10) * 2).join(parts)}
 
@@ -165,7 +166,8 @@ each cell's features, *random weights* the exact decomposition of the same netwo
 
 **The box does not separate methods here.** A bird's box, from beak to tail, fills most of its view and lies in its
 middle, so that a Gaussian in the centre, which has seen no image, beats every explanation, and at CAM's threshold so
-does the whole view. Explanations lose this game because they are true to a few small parts: at 20 % of the maximum
+does the whole view. With average pooling even the exact map of a network that has learnt nothing, whose weights are
+drawn at random, finds the box where the trained network's map does not. Explanations lose this game because they are true to a few small parts: at 20 % of the maximum
 their box holds the part that decided, not the bird. Lower thresholds mend that by taking in more and more of the
 view; the best one is chosen on the very images that are judged. With it Dist-CAM comes out before CAM, as in the
 paper, and before the exact decomposition too, clearly so with max pooling, where only the few cells that hold a
