@@ -12,6 +12,7 @@ from dmlviz.index.asking import Question
 from dmlviz.index.asking_codes import ask_every_code, ask_some_codes, codes_within
 from dmlviz.index.binary_files import read_codes, write_codes
 from dmlviz.index.bits import packed_codes, pair_bit_distances
+from dmlviz.index.changing_codes import tidied_codes, with_codes
 from dmlviz.index.checks import as_count, as_rows
 from dmlviz.index.ids import Ids
 from dmlviz.index.kinds import parameters_of
@@ -19,16 +20,12 @@ from dmlviz.index.recall import RecallCheck, of_shares
 from dmlviz.index.stored_codes import (
     BINARY_KINDS,
     StoredCodes,
-    add_codes,
     binary_effort,
-    faiss,
     make_binary_engine,
     set_binary_effort,
     stored_codes,
 )
 from dmlviz.index.threads import search_threads, threads_for
-
-_REBUILD_AT = 0.2
 
 
 class BinaryIndex:
@@ -307,7 +304,7 @@ class BinaryIndex:
         rows, _ = packed_codes(codes, packed=packed, bits=self.bits)
         with self._changing:
             state = self._stored
-            self._stored = self._with_codes(state, rows, state.ids.with_rows(ids, len(rows)))
+            self._stored = with_codes(state, rows, state.ids.with_rows(ids, len(rows)))
 
     def remove(self, ids: Any) -> None:
         """Take codes out. In a graph or lists they are passed over, and left out when they are a fifth of all.
@@ -320,7 +317,7 @@ class BinaryIndex:
         """
         with self._changing:
             state = self._stored
-            self._stored = self._tidied(state, state.ids.without(slots_of(state.ids, ids, "ids")))
+            self._stored = tidied_codes(state, state.ids.without(slots_of(state.ids, ids, "ids")))
 
     def update(self, ids: Iterable[Hashable], codes: Any, *, packed: bool = False) -> None:
         """Put other codes in the place of some.
@@ -341,30 +338,8 @@ class BinaryIndex:
         with self._changing:
             state = self._stored
             without = state.ids.without(slots_of(state.ids, listed, "ids"))
-            grown = self._with_codes(state, rows, without.with_rows(listed, len(rows)))
-            self._stored = self._tidied(grown, grown.ids)
-
-    def _with_codes(self, state: StoredCodes, rows: np.ndarray, ids: Ids) -> StoredCodes:
-        engine = None
-        if not state.exact:
-            engine = faiss.clone_binary_index(state.engine)
-            with search_threads(threads_for(len(rows))):
-                add_codes(engine, rows)
-            set_binary_effort(engine, binary_effort(state.engine))
-        return stored_codes(np.concatenate([state.codes, rows]), state.bits, ids, engine)
-
-    def _tidied(self, state: StoredCodes, ids: Ids) -> StoredCodes:
-        alive = ids.alive
-        if alive is None or (not state.exact and (~alive).sum() < _REBUILD_AT * len(alive)):
-            return StoredCodes(state.codes, state.bits, ids, state.flat, state.engine)
-        codes, engine = state.codes[alive], None
-        if not state.exact:
-            engine = faiss.clone_binary_index(state.engine)
-            engine.reset()
-            with search_threads(threads_for(len(codes))):
-                add_codes(engine, codes)
-            set_binary_effort(engine, binary_effort(state.engine))
-        return stored_codes(codes, state.bits, Ids(ids.of_slot[alive], following=ids.following), engine)
+            grown = with_codes(state, rows, without.with_rows(listed, len(rows)))
+            self._stored = tidied_codes(grown, grown.ids)
 
     # --- files --------------------------------------------------------------------------------------
 

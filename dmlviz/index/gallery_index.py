@@ -10,20 +10,19 @@ import numpy as np
 
 from dmlviz.index.asked_ids import allowed_of, barred_of, slots_of
 from dmlviz.index.asking import Question, ask_every_row, ask_some_rows
+from dmlviz.index.changing import ROWS_PER_ADD, first_state, tidied, with_rows
 from dmlviz.index.checks import as_count, as_float32, as_rows
 from dmlviz.index.engine import faiss
 from dmlviz.index.exact import lengths
 from dmlviz.index.files import read_state, write_state
 from dmlviz.index.ids import Ids
-from dmlviz.index.kinds import add_to, choose_kind, effort_of, make_engine, parameters_of, set_effort
+from dmlviz.index.kinds import choose_kind, effort_of, parameters_of, set_effort
 from dmlviz.index.metrics import EXACT, METRICS
 from dmlviz.index.products import by_products, suits_products
 from dmlviz.index.recall import RecallCheck, check_recall
-from dmlviz.index.stored import Stored, centred, flat_of, mean_of, stored
+from dmlviz.index.stored import Stored
 from dmlviz.index.threads import search_threads, threads_for
 
-_ROWS_PER_ADD = 65536
-_REBUILD_AT = 0.2
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -104,9 +103,9 @@ class GalleryIndex:
         chosen = parameters_of(kind, parameters)
         named = Ids.of(ids, len(rows))
         flat = faiss.IndexFlatIP(rows.shape[1]) if metric == "ip" else faiss.IndexFlatL2(rows.shape[1])
-        for start in range(0, len(rows), _ROWS_PER_ADD):
-            flat.add(as_float32(rows[start : start + _ROWS_PER_ADD], "embeddings", first=start))
-        return cls(_state(flat, kind, named, metric, chosen, seed), kind, chosen, seed, reason)
+        for start in range(0, len(rows), ROWS_PER_ADD):
+            flat.add(as_float32(rows[start : start + ROWS_PER_ADD], "embeddings", first=start))
+        return cls(first_state(flat, kind, named, metric, chosen, seed), kind, chosen, seed, reason)
 
     def __len__(self) -> int:
         return self._stored.count
@@ -325,7 +324,7 @@ class GalleryIndex:
         rows = self._as_rows_here(embeddings)
         with self._changing:
             state = self._stored
-            self._stored = self._with_rows(state, rows, state.ids.with_rows(ids, len(rows)))
+            self._stored = with_rows(state, rows, state.ids.with_rows(ids, len(rows)))
 
     def remove(self, ids: Any) -> None:
         """Take rows out. They are passed over at once, and left out for good when they are a fifth of all.
@@ -339,7 +338,7 @@ class GalleryIndex:
         with self._changing:
             state = self._stored
             slots = slots_of(state.ids, ids, "ids")
-            self._stored = self._tidied(_renamed(state, state.ids.without(slots)))
+            self._stored = tidied(replace(state, ids=state.ids.without(slots)), self.exact)
 
     def update(self, ids: Iterable[Hashable], embeddings: Any) -> None:
         """Put other rows in the place of some.
@@ -359,35 +358,7 @@ class GalleryIndex:
         with self._changing:
             state = self._stored
             without = state.ids.without(slots_of(state.ids, listed, "ids"))
-            self._stored = self._tidied(self._with_rows(state, rows, without.with_rows(listed, len(rows))))
-
-    def _with_rows(self, state: Stored, rows: np.ndarray, ids: Ids) -> Stored:
-        if state.mapped:
-            raise ValueError(
-                "the rows of this index lie on disk and are only read; open it without mapped=True to put rows in"
-            )
-        flat = faiss.clone_index(state.flat)
-        add_to(flat, rows)
-        if state.engine is state.flat:
-            return stored(flat, None, ids, state.metric, state.centre)
-        engine = faiss.clone_index(state.engine)
-        add_to(engine, centred(rows, state.centre))
-        set_effort_like(engine, state.engine)
-        return stored(flat, engine, ids, state.metric, state.centre)
-
-    def _tidied(self, state: Stored) -> Stored:
-        alive = state.ids.alive
-        if alive is None or state.mapped or (~alive).sum() < _REBUILD_AT * len(alive):
-            return state
-        flat = flat_of(state.vectors[alive], state.metric)
-        ids = Ids(state.ids.of_slot[alive], following=state.ids.following)
-        if self.exact:
-            return _state(flat, "flat", ids, state.metric, self._parameters, self._seed)
-        engine = faiss.clone_index(state.engine)
-        engine.reset()  # it stays trained, also where no row is left
-        add_to(engine, state.vectors[alive])
-        set_effort_like(engine, state.engine)
-        return stored(flat, engine, ids, state.metric, None)
+            self._stored = tidied(with_rows(state, rows, without.with_rows(listed, len(rows))), self.exact)
 
     # --- files --------------------------------------------------------------------------------------
 
@@ -456,31 +427,6 @@ class GalleryIndex:
         if len(rows) and exact.greatest(query_lengths, state.longest).max() > _FLOAT32_MAX:
             raise ValueError("similarities would not fit float32 (beyond 3.4e38); scale the embeddings down")
         return exact.bound(query_lengths, state.longest, self.dim)
-
-
-def set_effort_like(engine: Any, other: Any) -> None:
-    """Give an engine the effort of another one."""
-    if (effort := effort_of(other)) is not None:
-        set_effort(engine, effort)
-
-
-def _state(flat: Any, kind: str, ids: Ids, metric: str, parameters: dict[str, Any], seed: int) -> Stored:
-    if kind == "flat" and metric == "l2":
-        rows = stored(flat, None, ids, metric, None, longest=0.0).vectors
-        centre = mean_of(rows)
-        engine = flat_of(rows[:0], metric)
-        for start in range(0, len(rows), _ROWS_PER_ADD):
-            engine.add(centred(rows[start : start + _ROWS_PER_ADD], centre))
-        return stored(flat, engine, ids, metric, centre)
-    plain = stored(flat, None, ids, metric, None)
-    if kind == "flat":
-        return plain
-    engine = make_engine(kind, plain.vectors, metric, parameters, seed)
-    return stored(flat, engine, ids, metric, None, longest=plain.longest)
-
-
-def _renamed(state: Stored, ids: Ids) -> Stored:
-    return replace(state, ids=ids)
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, int]:

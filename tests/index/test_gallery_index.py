@@ -274,7 +274,7 @@ def test_takes_real_tensors():
 
 
 def test_many_rows_are_added_in_parts(monkeypatch):
-    monkeypatch.setattr(gallery_index, "_ROWS_PER_ADD", 7)
+    monkeypatch.setattr(gallery_index, "ROWS_PER_ADD", 7)
     rows = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
     np.testing.assert_array_equal(GalleryIndex.build(rows).vectors, rows)
     rows[33] = np.nan
