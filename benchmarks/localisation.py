@@ -165,13 +165,13 @@ their maps know no pair: *uniform* is the whole view, *centre* a Gaussian in its
 each cell's features, *random weights* the exact decomposition of the same network with its weights drawn anew.
 
 **The box does not separate methods here.** A bird's box, from beak to tail, fills most of its view and lies in its
-middle, so that a Gaussian in the centre, which has seen no image, beats every explanation, and at CAM's threshold so
-does the whole view. With average pooling even the exact map of a network that has learnt nothing, whose weights are
-drawn at random, finds the box where the trained network's map does not. Explanations lose this game because they are
-true to a few small parts: at 20 % of the maximum their box holds the part that decided, not the bird. Lower
-thresholds mend that by taking in more and more of the view; the best one is chosen on the very images that are
-judged. With it Dist-CAM comes out before CAM, as in the paper, and before the exact decomposition too, clearly so
-with max pooling, where only the few cells that hold a maximum count.
+middle, so that a Gaussian in the centre, which has seen no image, beats every explanation, and at CAM's threshold
+so does the whole view. With average pooling even the exact map of a network that has learnt nothing, whose weights
+are drawn at random, finds the box where the trained network's map does not. Explanations lose this game because
+they are true to a few small parts: at 20 % of the maximum their box holds the part that decided, not the bird.
+Lower thresholds mend that by taking in more and more of the view; the best one is chosen on the very images that
+are judged. With it Dist-CAM comes out before CAM, as in the paper, and before the exact decomposition too, clearly
+so with max pooling, where only the few cells that hold a maximum count.
 
 What differs from the paper: no network is trained on ImageNet here, and none twice, once with a softmax and once
 with a distance. The birds' networks were trained by metric learning on other species; every other image of each

@@ -246,7 +246,11 @@ def test_the_difference_of_two_maps_is_the_map_of_the_difference():
         ({"budget": 1.5}, TypeError, "budget must be a whole number"),
         ({"batch_size": None}, TypeError, "batch_size must be a whole number"),
         ({"window": 2, "budget": 3}, ValueError, "allows 1 forward passes for each picture"),
-        ({"similarity": "hamming"}, ValueError, "similarity must be one of 'cosine', 'dot', 'l2' for 'occlusion'"),
+        (
+            {"similarity": "hamming"},
+            ValueError,
+            "similarity must be one of 'cosine', 'dot', 'l2' for 'occlusion'",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(options, error, words):
