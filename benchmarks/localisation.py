@@ -152,8 +152,8 @@ def section(queries: int = 480, progress: bool = True, seeds: dict[str, int] = S
 
 Top-1 localisation error in per cent, lower is better: an image counts as wrong where its class is wrong, or where the
 box round its map meets the known box with an intersection over union below 0.5 (Shen et al., *Distance-Based Class
-Activation Map for Metric Learning*, Table 1). In brackets the 95 % interval of a bootstrap over species, Wilson's where
-all species agree.
+Activation Map for Metric Learning*, Table 1). In brackets the 95 % interval of a bootstrap over species, Wilson's
+where all species agree.
 
 {(chr(10) * 2).join(parts)}
 

@@ -192,7 +192,8 @@ def against_float32(why: Decomposition) -> Decomposition:
     """The same, to be held against a score of stored float32 embeddings, whatever the network computes in.
 
     A squared distance is a difference of sums L that may be much larger. Embeddings that are off by a share ε of
-    their length move it by 2ε‖δ‖‖e‖ = 2ε√(d²·L), and parts that are rounded to float32 by a smaller share of L itself.
+    their length move it by 2ε‖δ‖‖e‖ = 2ε√(d²·L), and parts that are rounded to float32 by a smaller share of L
+    itself.
     """
     parts = (why.query_offset, why.gallery_offset)
     sums = [0.0 if part is None else float(part.sum(dtype=np.float64)) for part in parts]
