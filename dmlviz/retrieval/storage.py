@@ -252,8 +252,8 @@ def _named_there(path: Path) -> set[str]:
 def _sweep_inside(path: Path, kept: set[str]) -> None:
     """Remove the files that writers who were killed left in a gallery's folder, when they are a day old."""
     names = (*NAMES.values(), *OLDER_NAMES.values())
-    patterns = [f"{Path(name).stem}-{'[0-9a-f]' * 16}{Path(name).suffix}" for name in names]
-    for pattern in patterns:
+    anew = (f"{Path(name).stem}-{'[0-9a-f]' * 16}{Path(name).suffix}" for name in names)
+    for pattern in (*names, *anew):  # the first gallery's files have plain names
         for entry in path.glob(pattern):
             if entry.name not in kept and is_abandoned(entry):
                 _remove(entry)

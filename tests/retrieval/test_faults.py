@@ -85,6 +85,19 @@ def test_one_killed_writer_after_another(tmp_path, two, images, embedder):
     assert sign_of(Gallery.open(path, embedder, images), two) == -1
 
 
+def test_files_of_the_first_gallery_are_swept_like_those_of_later_ones(tmp_path, two):
+    path = tmp_path / "g"
+    two[0].save(path)
+    first = {entry.name: entry.read_bytes() for entry in path.iterdir() if entry.name != "gallery.json"}
+    two[1].save(path)
+    assert not set(first) & {entry.name for entry in path.iterdir()}
+    for name, content in first.items():  # as a writer leaves them who is killed before it removes them
+        (path / name).write_bytes(content)
+        os.utime(path / name, (1_000_000_000, 1_000_000_000))
+    two[0].save(path)
+    assert {entry.name for entry in path.iterdir()} == named_in(path)
+
+
 def named_in(path):
     return {SIDECAR, *json.loads((path / SIDECAR).read_text())["files"].values()}
 
