@@ -36,7 +36,8 @@ def search_gallery(
         asked = {"id": ranking.query, "label": ranking.query_label, "given": query}
         rows = ranking.to_frame().to_dict("records")
         said = {"gallery": str(gallery), "similarity": opened.similarity, "left_out": ranking.left_out}
-        click.echo(json_of({**said, "query": asked, "ranking": rows}))
+        cut = {"too_few": ranking.too_few}
+        click.echo(json_of({**said, **cut, "query": asked, "ranking": rows}))
     elif target is None:
         click.echo(_table(ranking))
 
@@ -130,6 +131,8 @@ def _table(ranking: "Ranking") -> str:
         hit = "" if ranking.hits is None else ("  hit" if ranking.hits[n - 1] else "  miss")
         label = "" if ranking.labels is None else f"  ({ranking.labels[n - 1]})"
         lines.append(f"{n:>4}  {similarity:>+10.6f}  {i:>8}  {name}{label}{hit}")
+    if ranking.too_few:
+        lines.append(f"{len(ranking) + ranking.too_few} were asked for; there are no more.")
     return "\n".join(lines)
 
 

@@ -338,7 +338,8 @@ class Gallery(Judged, Kept):
 
         Args:
             query: id of a query, (H, W, 3) uint8 array, Pillow image, or path of an image file.
-            k: how many images to return, at least 1; cut to how many there are.
+            k: how many images to return, at least 1; cut to how many there are, and the ranking says by how many
+                (`too_few`).
             exclude_self: whether the gallery's rule `leave_out` holds; False leaves nothing out. The ranking
                 says which rule it was made by.
 
@@ -350,7 +351,7 @@ class Gallery(Judged, Kept):
         """
         asked = self._query_side.asked(query)
         find = partial(nearest, self.index, self._query_side.row(asked), k)
-        return self._rank(asked, find, exclude_self, "similarity", not self.index.exact)
+        return self._rank(asked, find, k, exclude_self, "similarity", not self.index.exact)
 
     def search_region(self, query: Any, mask: Any, k: int = 10, exclude_self: bool = True) -> Ranking:
         """Rank the gallery's images by what a region of the query contributes to the similarity.
@@ -383,11 +384,11 @@ class Gallery(Judged, Kept):
         if self.similarity == "l2":
             own = local.vectors.sum((0, 1), dtype=np.float64) + local.offset
             products = partial(largest_products, self.index.vectors, 2.0 * asking, float(asking @ own), k)
-            return self._rank(asked, products, exclude_self, "region", False)
+            return self._rank(asked, products, k, exclude_self, "region", False)
         if self.similarity == "cosine":
             asking = asking / self._query_side.length(asked)
         find = partial(nearest, self.index, asking.astype(np.float32), k)
-        return self._rank(asked, find, exclude_self, "region", not self.index.exact)
+        return self._rank(asked, find, k, exclude_self, "region", not self.index.exact)
 
     def score(self, query: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """The similarity of a query to chosen images: the very numbers that `search` ranks by.
@@ -522,7 +523,7 @@ class Gallery(Judged, Kept):
     # --- inside ---------------------------------------------------------------------------------------
 
     def _rank(
-        self, asked: Query, find: Find, exclude_self: bool, ranked_by: str, approximate: bool
+        self, asked: Query, find: Find, k: int, exclude_self: bool, ranked_by: str, approximate: bool
     ) -> Ranking:
         rule = self._left_out.applied_to(asked.id) if exclude_self else None
         left_out = None if rule is None or asked.id is None else self._left_out.rows_of(asked.id)
@@ -545,4 +546,5 @@ class Gallery(Judged, Kept):
             ranked_by=ranked_by,
             left_out=rule,
             approximate=approximate,
+            too_few=int(k) - len(ids),
         )

@@ -29,6 +29,8 @@ class Ranking:
             "same-camera" (images of the query's label and camera, and junk); None where nothing is.
         approximate: whether an image may have been missed, because the index looks at some of the rows only. The
             similarities of those found are exact all the same.
+        too_few: how many images fewer than were asked for: there are no more that the query may find (an index that
+            is approximate may also have looked at too few).
     """
 
     query: int | None
@@ -41,6 +43,7 @@ class Ranking:
     ranked_by: str = "similarity"
     left_out: str | None = None
     approximate: bool = False
+    too_few: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,7 +81,8 @@ class Ranking:
             asked += f" ({self.query_label})"
         by = " by a region of it" if self.ranked_by == "region" else ""
         may_miss = ", approximate: some may be missed" if self.approximate else ""
-        lines = [f"Ranking of {len(self)} images for {asked}{by}{may_miss}"]
+        cut = f"; {len(self) + self.too_few} were asked for, there are no more" if self.too_few else ""
+        lines = [f"Ranking of {len(self)} images for {asked}{by}{may_miss}{cut}"]
         for rank in range(min(len(self), _SHOWN)):
             verdict = "" if self.hits is None else ("  hit " if self.hits[rank] else "  miss")
             label = "" if self.labels is None else f"  {self.labels[rank]}"

@@ -383,7 +383,8 @@ def test_search_by_id_and_by_file_are_what_python_finds(indexed, tmp_path):
     assert [row["similarity"] for row in said["ranking"]] == expected.similarities.tolist()
     assert [row["hit"] for row in said["ranking"]] == expected.hits.tolist()
     assert said["query"] == {"id": 4, "label": "b", "given": "4"}
-    assert said["left_out"] == "self"
+    assert (said["left_out"], said["too_few"]) == ("self", 0)
+    assert "100 were asked for; there are no more." in run("search", out, "--query", 4, "-k", 100).stdout
     by_file = run("search", out, "--query", root / "b" / "1.png", "-k", 1, "--json")
     row = json.loads(by_file.stdout)["ranking"][0]
     assert (row["id"], row["name"]) == (4, "b/1.png")

@@ -316,6 +316,9 @@ def test_ranking_in_words():
     many = repr(gallery_of(np.eye(15)).search(0, k=14))
     assert many.splitlines()[0] == "Ranking of 14 images for image 0"
     assert many.splitlines()[-1].strip() == "... 4 more; .to_frame() shows all"
+    short = gallery.search(0, k=9)
+    assert (len(short), short.too_few, gallery.search(0, k=3).too_few) == (3, 6, 0)
+    assert repr(short).splitlines()[0].endswith("for image 0 (a); 9 were asked for, there are no more")
     assert isinstance(gallery.search(0), Ranking)
 
 
