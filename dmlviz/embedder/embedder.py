@@ -1,8 +1,6 @@
 """`Embedder`: a trunk and a head, so that an embedding can be made and taken apart."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmlviz.embedder.as_found import evaluating, placement, refuse_batch_statistics
+from dmlviz.embedder.fingerprint import fingerprint_of
 from dmlviz.embedder.folding import HeadMode
 from dmlviz.embedder.geometry import CellGeometry
 from dmlviz.embedder.jacobian import JacobianHead
@@ -393,26 +392,15 @@ class Embedder:
         """SHA-256 (hex) over weights, layers without any, head, preprocessing and maps; the same everywhere."""
         if self._following is not None:
             return self._following.fingerprint
-        digest = hashlib.sha256()
-        said = {
-            "layers": [
-                (name, type(layer).__name__, layer.extra_repr())
-                for name, layer in self.trunk.named_modules()
-                if not (list(layer.children()) or layer.state_dict() or isinstance(layer, nn.Identity))
-            ],
+        return fingerprint_of(self.trunk, self._master, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
             "head": self.head.description(),
             "layer": getattr(self.trunk, "layer", ""),
             "input_size": self.input_size,
             "preprocess": self.preprocess.to_dict(),
         }
-        digest.update(json.dumps(said, sort_keys=True).encode())
-        for part, module in (("trunk", self.trunk), ("head", self._master)):
-            state = module.state_dict()
-            for key in sorted(k for k in state if not k.endswith("num_batches_tracked")):
-                value = state[key].detach().cpu().contiguous()
-                digest.update(f"{part}.{key} {value.dtype} {tuple(value.shape)}".encode())
-                digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
 
     def __repr__(self) -> str:
         h, w = self.map_size
