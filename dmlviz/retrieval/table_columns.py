@@ -174,7 +174,11 @@ def to_pandas(column: "pa.ChunkedArray", was: Any) -> Any:
         kinds = was["categories"]
         if not isinstance(kinds, list) or not all(isinstance(one, str) for one in kinds):
             raise ValueError("categories are not texts")
-        return pd.Categorical(list(texts_of(column, True)), categories=kinds, ordered=bool(was["ordered"]))
+        values = list(texts_of(column, True))
+        unknown = set(values) - {None, *kinds}
+        if unknown:
+            raise ValueError(f"{min(unknown, key=str)!r} is none of the categories")
+        return pd.Categorical(values, categories=kinds, ordered=bool(was["ordered"]))
     if was == "numbers" and (is_a.is_boolean(kind) or is_a.is_integer(kind) or is_a.is_floating(kind)):
         if column.null_count:
             raise ValueError(f"{column.null_count} numbers are missing")
