@@ -53,6 +53,18 @@ def draw_scene(scene: Scene, size: int = 96) -> Drawing:
     Returns:
         The picture and the region of every visible pixel.
     """
+    canvas, noise, amplitude = _painted(scene, size)
+    return Drawing(with_grain(canvas.colours(), noise, amplitude), canvas.part_ids())
+
+
+def draw_picture(scene: Scene, size: int = 96) -> np.ndarray:
+    """Draw a scene's picture alone, (size, size, 3) uint8 sRGB: what `draw_scene` draws, a tenth sooner."""
+    canvas, noise, amplitude = _painted(scene, size)
+    return with_grain(canvas.colours(), noise, amplitude)
+
+
+def _painted(scene: Scene, size: int) -> tuple[Canvas, np.ndarray, float]:
+    """Return the painted canvas, and the random words and the amplitude of the noise to come over it."""
     channels = 3 * size * size
     words = raw_words(scene.key, len(_SLOTS) + -(-channels // 8))
     tape = (words[: len(_SLOTS)] >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -62,8 +74,7 @@ def draw_scene(scene: Scene, size: int = 96) -> Drawing:
     _paint_bird(canvas, scene, p)
     if p["twig"] < TWIG_SHARE:
         _paint_twig(canvas, p)
-    noise = words[len(_SLOTS) :]
-    return Drawing(with_grain(canvas.colours(), noise, p["noise"]), canvas.part_ids())
+    return canvas, words[len(_SLOTS) :], p["noise"]
 
 
 def _empty_canvas(p: dict[str, float], size: int) -> Canvas:

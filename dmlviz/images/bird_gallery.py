@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dmlviz.images.bird_drawing import draw_scene
+from dmlviz.images.bird_drawing import draw_picture, draw_scene
 from dmlviz.images.bird_scene import PARTS, REGIONS, Scene, Species
 from dmlviz.images.bird_species import Split, bird_families, family_scenes
 from dmlviz.images.drawn_set import DrawnSet, check_split, check_whole
@@ -58,7 +58,7 @@ class _BirdReader:
     def __call__(self, i: int) -> np.ndarray:
         if self.pictures is not None:
             return self.pictures[i].copy()
-        return draw_scene(self.birds[i].scene, self.size).image
+        return draw_picture(self.birds[i].scene, self.size)
 
     def stamp(self, i: int) -> str:
         """What decides the picture, without drawing it."""

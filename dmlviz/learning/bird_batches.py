@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmlviz.images.bird_drawing import draw_scene
+from dmlviz.images.bird_drawing import draw_picture
 from dmlviz.images.bird_scene import PARTS, Scene, uniform_tape
 from dmlviz.images.bird_species import Family, bird_families
 
@@ -67,7 +67,7 @@ class BirdBatches:
                 scene = Scene(species, (self.seed, _STREAM, number, 2, slot))
                 if drops[2 * slot] < self.dropped:
                     scene = scene.without(PARTS[int(drops[2 * slot + 1] * len(PARTS))])
-                images.append(draw_scene(scene, self.size).image)
+                images.append(draw_picture(scene, self.size))
                 labels.append(6 * family + member)
         return np.stack(images), np.array(labels, dtype=np.int64)
 

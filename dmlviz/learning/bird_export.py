@@ -22,7 +22,7 @@ from dmlviz.embedder.birdnet import (
     fold_batch_norms,
     images_to_input,
 )
-from dmlviz.images.bird_drawing import draw_scene
+from dmlviz.images.bird_drawing import draw_picture
 from dmlviz.images.bird_species import bird_families, family_scenes
 from dmlviz.learning.bird_head import fit_linear
 from dmlviz.learning.run_card import cost_of_run, loss_curve
@@ -110,7 +110,7 @@ def rounded(net: BirdNet) -> BirdNet:
 def held_out_images(families: int, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw a gallery of held-out species: images (N, 96, 96, 3) uint8 and class numbers (N,) int64."""
     scenes = family_scenes(bird_families(families, "test", seed), per_class, "test", seed)
-    images = np.stack([draw_scene(scene, BIRD_SIZE).image for scene in scenes])
+    images = np.stack([draw_picture(scene, BIRD_SIZE) for scene in scenes])
     return images, np.repeat(np.arange(6 * families), per_class)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dmlviz.embedder.birdnet import BIRD_SIZE, BirdNet, images_to_input
-from dmlviz.images.bird_drawing import draw_scene
+from dmlviz.images.bird_drawing import draw_picture
 from dmlviz.images.bird_species import bird_families, family_scenes
 from dmlviz.learning.discriminant import discriminant_map
 
@@ -28,7 +28,7 @@ def fit_linear(net: BirdNet, families: int, per_class: int, seed: int, ridge: fl
     scenes = family_scenes(bird_families(families, "train", seed), per_class, "train", seed)
     pooled = []
     for start in range(0, len(scenes), 96):
-        images = np.stack([draw_scene(scene, BIRD_SIZE).image for scene in scenes[start : start + 96]])
+        images = np.stack([draw_picture(scene, BIRD_SIZE) for scene in scenes[start : start + 96]])
         cells = net.trunk(images_to_input(images))
         pooled.append((cells.mean((2, 3)) if net.pooling == "avg" else cells.amax((2, 3))).numpy())
     labels = np.repeat(np.arange(len(scenes) // per_class), per_class)

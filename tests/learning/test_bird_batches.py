@@ -52,8 +52,8 @@ def test_a_quarter_of_the_images_lose_a_part(monkeypatch, batches):
     import dmlviz.learning.bird_batches as module
 
     scenes = []
-    real = module.draw_scene
-    monkeypatch.setattr(module, "draw_scene", lambda scene, size: scenes.append(scene) or real(scene, 24))
+    real = module.draw_picture
+    monkeypatch.setattr(module, "draw_picture", lambda scene, size: scenes.append(scene) or real(scene, 24))
     for number in range(12):
         batches.batch(number)
     lost = [len(scene.removed) for scene in scenes]
