@@ -52,9 +52,7 @@ def audit_is_quick(gallery: "Gallery") -> bool:
 
 def audit_meta(gallery: "Gallery") -> dict[str, Any]:
     """The queries whose best-ranked image is of another class, by how far it leads over the best right one."""
-    judged = (
-        gallery._per_query()
-    )  # what `failures` shows as a data frame, whose library takes a while to load
+    judged = gallery._per_query()  # what `failures` puts into a data frame, whose library loads slowly
     missed = misses(judged)
     return {
         "ids": missed.tolist(),
