@@ -43,7 +43,6 @@ class Covering:
         object.__setattr__(self, "sides", sides)
         if self.resolution not in RESOLUTIONS:
             raise ValueError(f"resolution must be 'cells' or 'pixels'; got {self.resolution!r}")
-        for name in ("budget", "batch_size"):
-            value = getattr(self, name)
-            if value is not None or name == "batch_size":
-                whole_number(value, name, 1)
+        whole_number(self.batch_size, "batch_size", 1)
+        if self.budget is not None:
+            whole_number(self.budget, "budget, the most forward passes,", 1)

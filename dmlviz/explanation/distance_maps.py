@@ -166,7 +166,7 @@ def _of_maps(
         query_offset=None,
         gallery_offset=None,
         constant=0.0,
-        similarity=-float(distances.sum()),
+        similarity=0.0 - float(distances.sum()),
         kind="L1",
         tolerance=0.0,
         method="dist-cam",

@@ -243,7 +243,7 @@ def _of_distance(
 ) -> tuple[float, np.ndarray, np.ndarray, str]:
     """As `_gradients`, of −‖e_q − e_g‖²."""
     apart = e_g - e_q
-    score = -float(apart @ apart)
+    score = 0.0 - float(apart @ apart)
     if np.linalg.norm(apart) <= precision * max(np.linalg.norm(e_q), np.linalg.norm(e_g)):
         nothing = np.zeros_like(apart)
         same = "the embeddings are the same, where a squared distance has no gradient: the maps are 0"

@@ -107,7 +107,7 @@ def decompose_hamming(query: LocalEmbeddings, gallery: LocalEmbeddings) -> Decom
         query_offset=(0.5 * (xq @ bg)).reshape(query.grid).astype(dtype),
         gallery_offset=(0.5 * (xg @ bq)).reshape(gallery.grid).astype(dtype),
         constant=0.5 * (float(bq @ bg) - dimension),
-        similarity=-float(distance),
+        similarity=0.0 - float(distance),
         kind="Hamming",
         tolerance=rounding_tolerance(dtype, size * dimension),
         method="hamming",

@@ -105,7 +105,7 @@ def of_parts(
         if not lengths > 0:
             notes.append("an embedding has no length, so its cosine is undefined")
     if by_distance:
-        score = -float(np.square(query.embedding - item.embedding).sum())
+        score = 0.0 - float(np.square(query.embedding - item.embedding).sum())
         squares = max(float(np.square(one.embedding).sum()) for one in (query, item))
         size = max(np.sqrt(-score * squares), squares / 100)  # what a distance misses of missed embeddings
     assert why.contributions is not None  # noqa: S101 (decompose_similarity gives them)

@@ -116,7 +116,7 @@ def split_l1(query: LocalEmbeddings, gallery: LocalEmbeddings) -> Decomposition:
         query_offset=of_query.astype(dtype),
         gallery_offset=of_gallery.astype(dtype),
         constant=constant,
-        similarity=-float(np.abs(difference).sum()),
+        similarity=0.0 - float(np.abs(difference).sum()),
         kind="L1",
         tolerance=rounding_tolerance(dtype, mass),
         method="l1-split",

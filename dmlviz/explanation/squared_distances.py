@@ -72,7 +72,7 @@ def decompose_squared_distance(
     e_q, e_g = xq.sum(0) + bq, xg.sum(0) + bg
     delta = e_q - e_g
     measured = metric.__matmul__ if metric is not None else _as_it_is
-    score = -float(delta @ measured(delta))
+    score = 0.0 - float(delta @ measured(delta))
     if form == "first-order":
         towards = measured(delta)
         of_query, of_gallery = -(xq @ towards), xg @ towards

@@ -79,7 +79,7 @@ class Ranking:
         asked = "a new image" if self.query is None else f"image {self.query}"
         if self.query_label is not None:
             asked += f" ({self.query_label})"
-        by = " by a region of it" if self.ranked_by == "region" else ""
+        by = {"similarity": "", "region": " by a region of it"}.get(self.ranked_by, f" by {self.ranked_by}")
         may_miss = ", approximate: some may be missed" if self.approximate else ""
         cut = f"; {len(self) + self.too_few} were asked for, there are no more" if self.too_few else ""
         lines = [f"Ranking of {len(self)} images for {asked}{by}{may_miss}{cut}"]

@@ -242,8 +242,8 @@ def test_the_difference_of_two_maps_is_the_map_of_the_difference():
         ({"sides": ["left"]}, ValueError, "sides must hold 'query', 'gallery' or both"),
         ({"sides": []}, ValueError, "sides must hold 'query', 'gallery' or both"),
         ({"resolution": "stamps"}, ValueError, "resolution must be 'cells' or 'pixels'"),
-        ({"budget": 0}, ValueError, "budget must be at least 1, got 0"),
-        ({"budget": 1.5}, TypeError, "budget must be a whole number"),
+        ({"budget": 0}, ValueError, "budget, the most forward passes, must be at least 1, got 0"),
+        ({"budget": 1.5}, TypeError, "budget, the most forward passes, must be a whole number"),
         ({"batch_size": None}, TypeError, "batch_size must be a whole number"),
         ({"window": 2, "budget": 3}, ValueError, "allows 1 forward passes for each picture"),
         (
