@@ -35,7 +35,11 @@ class MeasuredPreprocess:
     def __init__(self, function: Callable[[Image.Image], Any]) -> None:
         self.function = function
         picture = _texture(_PROBE_SIZES[0])
-        first = self._run(picture)
+        try:
+            first = self._run(picture)
+        except Exception as error:
+            error.add_note("dmlviz gave the preprocessing one Pillow image, and expects numbers (C, H, W) of it")
+            raise
         if any(not np.array_equal(first, self._run(picture), equal_nan=True) for _ in range(_REPEATS)):
             raise ValueError(
                 "the preprocessing is random: the same picture gave different numbers; give the transform used "
