@@ -38,7 +38,9 @@ class MeasuredPreprocess:
         try:
             first = self._run(picture)
         except Exception as error:
-            error.add_note("dmlviz gave the preprocessing one Pillow image, and expects numbers (C, H, W) of it")
+            error.add_note(
+                "dmlviz gave the preprocessing one Pillow image, and expects numbers (C, H, W) of it"
+            )
             raise
         if any(not np.array_equal(first, self._run(picture), equal_nan=True) for _ in range(_REPEATS)):
             raise ValueError(

@@ -79,10 +79,7 @@ def _restored(body: np.ndarray, said: dict[str, Any]) -> tuple[StoredCodes, str,
     if kind not in BINARY_KINDS or -(-bits // 8) != width or len(body) < count * width:
         raise ValueError("the footer does not fit the codes")
     codes = body[: count * width].reshape(count, width)
-    ids = Ids.of(said["ids"], count)
-    ids = Ids(ids.of_slot, following=int(said["following"]))
-    if said["removed"]:
-        ids = ids.without(np.asarray(said["removed"], dtype=np.int64))
+    ids = Ids.kept(said["ids"], said["removed"], int(said["following"]), count)
     engine = None
     if kind != "flat":
         engine = faiss.deserialize_index_binary(body[count * width :])

@@ -119,10 +119,7 @@ def _restored(found: Any, said: dict[str, Any], mapped: bool) -> tuple[Stored, s
     else:
         flat, engine = found, None
     count = int(flat.ntotal)
-    ids = Ids.of(None if said["ids"] is None else said["ids"], count)
-    ids = Ids(ids.of_slot, following=int(said["following"]))
-    if said["removed"]:
-        ids = ids.without(np.asarray(said["removed"], dtype=np.int64))
+    ids = Ids.kept(said["ids"], said["removed"], int(said["following"]), count)
     centre = None if said["centre"] is None else np.asarray(said["centre"], dtype=np.float32)
     if engine is not None and said["effort"] is not None:
         set_effort(engine, int(said["effort"]))

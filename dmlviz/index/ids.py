@@ -38,6 +38,21 @@ class Ids:
         named._table()
         return named
 
+    @classmethod
+    def kept(cls, ids: list[Any] | None, removed: Sequence[int], following: int, count: int) -> "Ids":
+        """Ids as a file kept them, of rows of which some were removed; another row may have a removed one's id.
+
+        Raises:
+            TypeError, ValueError: as `of`.
+            IndexError: a row that was removed is none.
+        """
+        of_slot = np.arange(count, dtype=np.int64) if ids is None else _as_ids(ids, count)
+        found = cls(of_slot, following=following)
+        if removed:
+            found = found.without(np.asarray(removed, dtype=np.int64))
+        found._table()
+        return found
+
     def __len__(self) -> int:
         return len(self.of_slot) if self.alive is None else int(self.alive.sum())
 

@@ -378,6 +378,18 @@ def test_an_empty_index_can_be_saved(tmp_path):
 
 
 @pytest.mark.parametrize("kind", BINARY_KINDS)
+def test_codes_that_were_replaced_are_kept(tmp_path, kind):
+    codes, new = codes_of(0, 60, 16), codes_of(1, 2, 16)
+    index = made(kind, codes, ids=[f"row {n}" for n in range(60)])
+    index.update(["row 3", "row 7"], new)
+    index.save(tmp_path / "i")
+    opened = BinaryIndex.open(tmp_path / "i")
+    assert opened.ids.tolist() == index.ids.tolist()
+    np.testing.assert_array_equal(opened.codes, index.codes)
+    assert opened.distances(new, [["row 3"], ["row 7"]]).tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize("kind", BINARY_KINDS)
 def test_every_cut_and_every_change_is_refused(tmp_path, kind):
     path = tmp_path / "i"
     made(kind, codes_of(0, 60, 16)).save(path)

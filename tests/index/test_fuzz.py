@@ -6,6 +6,7 @@ Files with flipped bits and cut ends are opened in a process of their own, which
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -258,7 +259,7 @@ class Changes(RuleBasedStateMachine):
     )
     def start(self, kind, metric, named, count, seed):
         self.random = np.random.default_rng(seed)
-        self.metric, self.named, self.fresh = metric, named, 0
+        self.metric, self.named, self.fresh, self.gone = metric, named, 0, []
         count = count if kind in ("flat", "hnsw") else count + 1
         rows = self.rows(count)
         self.held = dict(zip(self.new_ids(count), rows, strict=True))
@@ -285,6 +286,27 @@ class Changes(RuleBasedStateMachine):
         self.index.remove(listed(ids, "names" if self.named else "numbers"))
         for name in ids:
             del self.held[name]
+        self.gone += [name for name in ids if name not in self.gone]
+
+    @rule()
+    @precondition(lambda self: self.gone)
+    def come_back(self):
+        name, rows = self.gone.pop(), self.rows(1)
+        self.index.add(rows, [name])
+        self.held[name] = rows[0]
+
+    @rule(mapped=st.booleans())
+    def keep(self, mapped):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "kept.faiss"
+            self.index.save(path)
+            again = GalleryIndex.open(path, mapped=mapped)
+            assert again.ids.tolist() == self.index.ids.tolist()
+            query = self.rows(1)
+            for found, expected in zip(again.search(query, 5), self.index.search(query, 5), strict=True):
+                assert found.tolist() == expected.tolist()
+            if not mapped:
+                self.index = again
 
     @rule(data=st.data())
     @precondition(lambda self: self.held)
