@@ -111,8 +111,10 @@ def verification(
 
     Args:
         gallery: the gallery; with a query set, a pair is a query and an image.
-        pairs: (P, 2) whole numbers: id of a query, id of a gallery image. Their order makes the folds.
-        same: (P,) bool, whether the two are of one class; by their labels if None.
+        pairs: (P, 2) whole numbers: id of a query, id of a gallery image. Or what `dmlviz.images.lfw_pairs` and the
+            `pairs` of drawn faces give: P numbers each under the names a and b, and truth values under same. Their
+            order makes the folds.
+        same: (P,) bool, whether the two are of one class; if None as the pairs say, or else by their labels.
         folds: how many folds, from 2 to P.
         far: the rates of false acceptance to report.
 
@@ -143,6 +145,7 @@ def verify_pairs(
 ) -> Verification:
     """`verification` of the two sides of a gallery; arguments and errors are the same."""
     query_ids, item_ids = as_pairs(queries, items, pairs)
+    same = getattr(pairs, "same", None) if same is None else same
     if same is None:
         of_query, of_item = queries.images.labels, items.images.labels
         if of_query is None or of_item is None:
@@ -177,7 +180,8 @@ def as_pairs(queries: Side, items: Side, pairs: Any) -> tuple[np.ndarray, np.nda
         IndexError: an id that is not there.
         TypeError: ids that are no whole numbers.
     """
-    chosen = np.asarray(pairs)
+    named = hasattr(pairs, "a") and hasattr(pairs, "b")
+    chosen = np.column_stack([pairs.a, pairs.b]) if named else np.asarray(pairs)
     if chosen.ndim != 2 or chosen.shape[1] != 2 or len(chosen) == 0:
         raise ValueError(f"pairs must be rows of (query id, image id), shape (P, 2); got {chosen.shape}")
     return queries.images.check_ids(chosen[:, 0]), items.images.check_ids(chosen[:, 1])

@@ -4,11 +4,13 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_gallery import gallery_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmlviz.images import FacePairs
 from dmlviz.retrieval import verification, verify
 from dmlviz.retrieval.verification import PUBLISHED_THRESHOLDS
 
@@ -167,6 +169,25 @@ def test_pairs_of_a_query_and_an_image():
         verification(gallery, [(0, 2)])
     with pytest.raises(IndexError, match="no image has the id 3; the ids of this set are 0 to 2"):
         verification(gallery, [(3, 0)])
+
+
+def test_pairs_under_their_names():
+    gallery = gallery_of(np.eye(3))
+    pairs, same = (
+        [(0, 0), (1, 2)],
+        np.array([True, False]),
+    )  # two: as three rows of two they would be other pairs
+    expected = verification(gallery, pairs, same, folds=2)
+    a, b = np.array(pairs).T
+    for named in (FacePairs(a, b, same), pd.DataFrame({"name": "x", "a": a, "b": b, "same": same})):
+        found = verification(gallery, named, folds=2)
+        assert found.similarities.tolist() == expected.similarities.tolist() == [1.0, 0.0]
+        assert found.same.tolist() == [True, False]
+        assert gallery.evaluate(protocol="lfw", pairs=named, folds=2).values["accuracy"] == expected.accuracy
+    with pytest.raises(ValueError, match="nothing is known of the images' classes"):
+        verification(gallery, pd.DataFrame({"a": a, "b": b}))
+    with pytest.raises(ValueError, match="pairs of one class and pairs of two"):
+        verification(gallery, FacePairs(a, b, same), same=[True, True], folds=2)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ def lfw(
         queries: the side of the pairs' first images.
         items: the side of the second ones.
         ks: None.
-        pairs: (P, 2) whole numbers: id of a query, id of an image. Their order makes the folds.
-        same: (P,) bool, whether the two are of one class; by their labels if None.
+        pairs: (P, 2) whole numbers: id of a query, id of an image, or as `dmlviz.retrieval.verification` takes them.
+            Their order makes the folds.
+        same: (P,) bool, whether the two are of one class; if None as the pairs say, or else by their labels.
         folds: how many folds, from 2 to P.
         far: the rates of false acceptance to report.
 
