@@ -50,7 +50,8 @@ class Ids:
         found = cls(of_slot, following=following)
         if removed:
             found = found.without(np.asarray(removed, dtype=np.int64))
-        found._table()
+        if ids is not None:
+            found._table()  # large: not for numbers in a row, which are each there once
         return found
 
     def __len__(self) -> int:
