@@ -271,4 +271,6 @@ def _graph_of(engine: Any) -> Any:
 def _last_words(error: Exception) -> str:
     """What FAISS says, without where in its sources it says it."""
     said = str(error).strip().splitlines()[-1] if str(error).strip() else "FAISS gives no reason"
-    return said.split(": ", 2)[-1].strip(" .'") if "Error in" in said else said.strip(" .")
+    if "Error in" in said:
+        said = said.split(": ", 2)[-1].rpartition("failed: ")[2]
+    return said.strip(" .'")
