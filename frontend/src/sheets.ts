@@ -35,18 +35,17 @@ export class Sheets {
   }
 
   toggleTrust(): void {
-    const { trust: button } = this.controls;
-    if (button.disabled) return;
-    if (this.trust.open) this.trust.close();
-    else this.trust.show(button);
-    this.again();
+    this.toggle(this.trust, this.controls.trust);
   }
 
   toggleProtocol(): void {
-    const { protocol: button } = this.picker;
+    this.toggle(this.protocol, this.picker.protocol);
+  }
+
+  private toggle(sheet: Trust | Protocol, button: HTMLButtonElement): void {
     if (button.disabled) return;
-    if (this.protocol.open) this.protocol.close();
-    else this.protocol.show(button);
+    if (sheet.open) sheet.close();
+    else sheet.show(button);
     this.again();
   }
 
