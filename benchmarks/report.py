@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -58,132 +59,111 @@ def machine() -> dict[str, str]:
 def table(found: Results, where: dict[str, str]) -> str:
     """Markdown: machine, ratios, waits, goals missed, the engine, costs of methods and evaluators, how maps agree."""
     lines = [", ".join(f"{key} {value}" for key, value in where.items()) + ".", ""]
-    lines += [
-        "| part | against | ours, ms | baseline, ms | ratio (quartiles) | goal | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for d in found.duels:
-        lines.append(
-            f"| {d.what} | {d.baseline} | {_short(d.ours_ms)} | {_short(d.baseline_ms)} | {_ratio(d.ratio)} "
-            f"({_ratio(d.low)} – {_ratio(d.high)}) | {_goal(d.goal)} | {_verdict(d.met)} |"
-        )
+    lines += _ruled(
+        "part | against | ours, ms | baseline, ms | ratio (quartiles) | goal | ", map(_duel, found.duels)
+    )
     if found.absent:
         lines += ["", f"Not installed, so not measured against: {', '.join(found.absent)}."]
-    lines += ["", "| wait | seconds | goal | |", "|---|---|---|---|"]
-    lines += [f"| {w.what} | {w.seconds:.2f} | ≤ {w.goal:g} | {_verdict(w.met)} |" for w in found.waits]
+    lines += ["", *_ruled("wait | seconds | goal | ", map(_wait, found.waits))]
     missed = [x.what for x in (*found.duels, *found.waits) if x.met is False]
     total = sum(x.met is not None for x in (*found.duels, *found.waits))
     lines += ["", f"{total - len(missed)} of {total} goals met."]
-    parts = [
-        lines,
-        _engines(found.engines),
-        _judgings(found.judgings),
-        _costs(found.costs),
-        _evaluators(found.evaluators),
-        _likenesses(found.likenesses),
-    ]
-    return "\n".join(line for part in parts for line in part)
-
-
-def _engines(found: list[EngineLine]) -> list[str]:
-    lines: list[str] = []
     for data, title in (
         ("rows", "The engine, rows of 512 numbers"),
         ("codes", "The engine, codes of 512 bits"),
     ):
-        own = [one for one in found if one.data == data]
-        if not own:
-            continue
-        lines += ["", f"### {title}", ""]
-        lines += [
-            "| kind | rows | by | build, s | one query, ms | 100 queries, ms | ours against it, one (quartiles) "
-            "| ours against it, 100 (quartiles) | recall@10 | holds, MiB | at most, MiB |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
-        ]
-        for one in own:
-            kind = f"{one.case}, {one.said}" if one.rounds and one.said else one.case
-            start = f"| {kind} | {_thousands(one.rows)} | {one.who} "
-            if one.rounds == 0:
-                lines.append(f"{start}| {one.said} |" + " – |" * 7)
-                continue
-            against = (
-                ("", "") if one.who == OURS[data] else (_spread(one.one_ratio), _spread(one.batch_ratio))
-            )
-            lines.append(
-                f"{start}| {_seconds(one.build_s)} | {_short(one.one_ms)} | {_short(one.batch_ms)} | {against[0]} "
-                f"| {against[1]} | {one.recall:.3f} | {_mib(one.held_mib)} | {_mib(one.most_mib)} |"
-            )
-    return lines
+        lines += _section(title, _ENGINE, [_engine(one) for one in found.engines if one.data == data])
+    for title, head, rows in (
+        ("Judging a gallery", _JUDGING, map(_judging, found.judgings)),
+        ("One pair, method by method", _COST, map(_cost, found.costs)),
+        ("One pair, evaluator by evaluator", _EVALUATOR, map(_evaluator, found.evaluators)),
+        ("Maps of the query, side by side", _LIKENESS, map(_likeness, found.likenesses)),
+    ):
+        lines += _section(title, head, list(rows))
+    return "\n".join(lines)
 
 
-def _judgings(found: list[JudgingCost]) -> list[str]:
-    if not found:
-        return []
-    lines = ["", "### Judging a gallery", ""]
-    lines += [
-        "| protocol | images, each asking all | ours, s | naive, s | ratio (quartiles) | ours at most, MiB "
-        "| naive at most, MiB | a figure differs at most by |",
-        "|---|---|---|---|---|---|---|---|",
+_ENGINE = (
+    "kind | rows | by | build, s | one query, ms | 100 queries, ms | ours against it, one (quartiles) "
+    "| ours against it, 100 (quartiles) | recall@10 | holds, MiB | at most, MiB"
+)
+_JUDGING = (
+    "protocol | images, each asking all | ours, s | naive, s | ratio (quartiles) | ours at most, MiB "
+    "| naive at most, MiB | a figure differs at most by"
+)
+_COST = "method | network | ms | forward passes of one image (quartiles) | what the method says of its cost"
+_EVALUATOR = "evaluator | ms | forward passes of one image (quartiles) | one picture per pass against batches"
+_LIKENESS = (
+    "map | against | network | correlation (least – greatest) | misses its promised sum by | the other by"
+)
+
+_Cells = Sequence[str]
+
+
+def _section(title: str, head: str, rows: Sequence[_Cells]) -> list[str]:
+    """A table under its title; nothing where there are no rows."""
+    return ["", f"### {title}", "", *_ruled(head, rows)] if rows else []
+
+
+def _ruled(head: str, rows: Iterable[_Cells]) -> list[str]:
+    """A table: the head, its cells divided by " | ", a rule, a line for each row."""
+    rule = "---|" * len(head.split(" | "))
+    return [
+        f"| {head} |".replace("|  |", "| |"),
+        f"|{rule}",
+        *("| " + " | ".join(row) + " |" for row in rows),
     ]
-    lines += [
-        f"| {one.protocol} | {_thousands(one.images)} | {_seconds(one.ours_s)} | {_seconds(one.naive_s)} "
-        f"| {_spread(one.ratio)} | {_mib(one.ours_mib)} | {_mib(one.naive_mib)} | {one.differs:.1e} |"
-        for one in found
-    ]
-    return lines
 
 
-def _costs(costs: list[Cost]) -> list[str]:
-    if not costs:
-        return []
-    lines = ["", "### One pair, method by method", ""]
-    lines += [
-        "| method | network | ms | forward passes of one image (quartiles) | what the method says of its cost |",
-        "|---|---|---|---|---|",
-    ]
-    for c in costs:
-        numbers = (
-            "| – | – "
-            if c.rounds == 0
-            else (f"| {_short(c.milliseconds)} | {c.passes:.1f} ({c.low:.1f} – {c.high:.1f}) ")
-        )
-        lines.append(f"| {c.method} | {c.network} {numbers}| {c.said} |")
-    return lines
+def _duel(d: Duel) -> _Cells:
+    ratio = f"{_ratio(d.ratio)} ({_ratio(d.low)} – {_ratio(d.high)})"
+    return d.what, d.baseline, _short(d.ours_ms), _short(d.baseline_ms), ratio, _goal(d.goal), _verdict(d.met)
 
 
-def _evaluators(costs: list[EvaluatorCost]) -> list[str]:
-    if not costs:
-        return []
-    lines = ["", "### One pair, evaluator by evaluator", ""]
-    lines += [
-        "| evaluator | ms | forward passes of one image (quartiles) | one picture per pass against batches |",
-        "|---|---|---|---|",
-    ]
-    for c in costs:
-        if c.rounds == 0:
-            lines.append(f"| {c.evaluator} | – | – | not run: {c.said} |")
-            continue
-        batches = "no batches" if c.unbatched is None else f"{c.unbatched:.2f}"
-        lines.append(
-            f"| {c.evaluator} | {_short(c.milliseconds)} | {c.passes:.1f} ({c.low:.1f} – {c.high:.1f}) | {batches} |"
-        )
-    return lines
+def _wait(w: Wait) -> _Cells:
+    return w.what, f"{w.seconds:.2f}", f"≤ {w.goal:g}", _verdict(w.met)
 
 
-def _likenesses(likenesses: list[Likeness]) -> list[str]:
-    if not likenesses:
-        return []
-    lines = ["", "### Maps of the query, side by side", ""]
-    lines += [
-        "| map | against | network | correlation (least – greatest) | misses its promised sum by | the other by |",
-        "|---|---|---|---|---|---|",
-    ]
-    for one in likenesses:
-        lines.append(
-            f"| {one.ours} | {one.other} | {one.network}, {one.pairs} pairs | {one.correlation:.2f} ({one.low:.2f} – "
-            f"{one.high:.2f}) | {_miss(one.ours_misses)} | {_miss(one.other_misses)} |"
-        )
-    return lines
+def _engine(one: EngineLine) -> _Cells:
+    kind = f"{one.case}, {one.said}" if one.rounds and one.said else one.case
+    start = (kind, _thousands(one.rows), one.who)
+    if one.rounds == 0:
+        return *start, one.said, *("–",) * 7
+    own = one.who == OURS[one.data]
+    against = ("", "") if own else (_spread(one.one_ratio), _spread(one.batch_ratio))
+    times = (_seconds(one.build_s), _short(one.one_ms), _short(one.batch_ms))
+    return *start, *times, *against, f"{one.recall:.3f}", _mib(one.held_mib), _mib(one.most_mib)
+
+
+def _judging(one: JudgingCost) -> _Cells:
+    times = (_seconds(one.ours_s), _seconds(one.naive_s), _spread(one.ratio))
+    return (
+        one.protocol,
+        _thousands(one.images),
+        *times,
+        _mib(one.ours_mib),
+        _mib(one.naive_mib),
+        f"{one.differs:.1e}",
+    )
+
+
+def _cost(c: Cost) -> _Cells:
+    passes = f"{c.passes:.1f} ({c.low:.1f} – {c.high:.1f})"
+    numbers = ("–", "–") if c.rounds == 0 else (_short(c.milliseconds), passes)
+    return c.method, c.network, *numbers, c.said
+
+
+def _evaluator(c: EvaluatorCost) -> _Cells:
+    if c.rounds == 0:
+        return c.evaluator, "–", "–", f"not run: {c.said}"
+    batches = "no batches" if c.unbatched is None else f"{c.unbatched:.2f}"
+    return c.evaluator, _short(c.milliseconds), f"{c.passes:.1f} ({c.low:.1f} – {c.high:.1f})", batches
+
+
+def _likeness(one: Likeness) -> _Cells:
+    like = f"{one.correlation:.2f} ({one.low:.2f} – {one.high:.2f})"
+    asked = f"{one.network}, {one.pairs} pairs"
+    return one.ours, one.other, asked, like, _miss(one.ours_misses), _miss(one.other_misses)
 
 
 def write(text: str, found: Results, where: dict[str, str]) -> None:
