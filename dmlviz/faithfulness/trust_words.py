@@ -158,7 +158,8 @@ def cannot_be_said(evaluations: Sequence[Evaluation], skipped: Sequence[Skipped]
     said = {e.method for e in evaluations}
     for method in dict.fromkeys(s.method for s in skipped if s.evaluator and s.method):
         if method not in said and method not in BASELINES:
-            yield f"Nothing could be asked about {method}."
+            reasons = dict.fromkeys(s.reason for s in skipped if s.evaluator and s.method == method)
+            yield f"Nothing could be asked about {method}: {'; '.join(reasons)}."
     by_reason: dict[str, list[str]] = {}
     late: list[str] = []
     for evaluator, method, reason in skipped:

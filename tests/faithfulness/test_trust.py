@@ -14,7 +14,8 @@ from planted_evaluators import Planted, plant, stop_the_clock
 import dmlviz as dv
 from dmlviz.embedder import birds_embedder
 from dmlviz.faithfulness import Estimate, Evaluation, Evaluator, choose_pairs, trust
-from dmlviz.faithfulness.trust_words import verdict
+from dmlviz.faithfulness.comparison_cells import Skipped
+from dmlviz.faithfulness.trust_words import cannot_be_said, verdict
 
 ANSWERS = {"decomposition": 0.9, "dist-cam": 0.3, "grad-cam": 0.6, "centre": 0.4, "uniform": 0.1}
 
@@ -158,6 +159,18 @@ def test_a_budget_that_leaves_things_out_says_so(gallery, monkeypatch):
     found = ask(gallery, ["decomposition"], budget=3.0)
     assert found.sentences["decomposition"][-1] == "Not asked, for lack of time: slow."
     assert "The budget left out some or all of slow; a larger one asks them." in found.unknown
+
+
+def test_a_method_that_nothing_could_be_asked_about_is_named_with_the_reasons():
+    late, apart = "the budget was spent before its turn", "its maps may not be subtracted"
+    skipped = [
+        Skipped("a", "dist-cam", apart),
+        Skipped("b", "dist-cam", late),
+        Skipped("c", "dist-cam", late),
+    ]
+    first, *rest = cannot_be_said([], skipped)
+    assert first == f"Nothing could be asked about dist-cam: {apart}; {late}."
+    assert rest == ["The budget left out some or all of b, c; a larger one asks them."]
 
 
 def test_by_default_the_cheap_methods_that_suit(gallery, monkeypatch):
