@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dmlviz.index import GalleryIndex
+from dmlviz.index import BinaryIndex, GalleryIndex, unpack_bits
 
 REFUSALS = (ValueError, TypeError, IndexError, FileNotFoundError)
 QUICK = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -268,6 +268,9 @@ class Changes(RuleBasedStateMachine):
     def rows(self, count):
         return self.random.integers(-3, 4, (count, 4)).astype(np.float32)
 
+    def opened(self, path, mapped):
+        return GalleryIndex.open(path, mapped=mapped)
+
     def new_ids(self, count):
         numbers = range(self.fresh, self.fresh + count)
         self.fresh += count
@@ -300,7 +303,7 @@ class Changes(RuleBasedStateMachine):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "kept.faiss"
             self.index.save(path)
-            again = GalleryIndex.open(path, mapped=mapped)
+            again = self.opened(path, mapped)
             assert again.ids.tolist() == self.index.ids.tolist()
             query = self.rows(1)
             for found, expected in zip(again.search(query, 5), self.index.search(query, 5), strict=True):
@@ -352,8 +355,50 @@ class Changes(RuleBasedStateMachine):
         assert all(np.array_equal(found[name], row) for name, row in self.held.items())
 
 
+class ChangesOfCodes(Changes):
+    """The same of binary codes."""
+
+    @initialize(
+        kind=st.sampled_from(["flat", "hnsw", "ivf"]),
+        named=st.booleans(),
+        count=st.integers(0, 12),
+        seed=st.integers(0, 99),
+    )
+    def start(self, kind, named, count, seed):
+        self.random = np.random.default_rng(seed)
+        self.named, self.fresh, self.gone = named, 0, []
+        rows = self.rows(count + (kind == "ivf"))
+        self.held = dict(zip(self.new_ids(len(rows)), rows, strict=True))
+        self.index = BinaryIndex.build(rows, kind, ids=list(self.held) if named else None)
+
+    def rows(self, count):
+        return self.random.integers(0, 2, (count, 11)).astype(np.uint8)
+
+    def opened(self, path, mapped):
+        return BinaryIndex.open(path)
+
+    @rule(k=st.integers(1, 12))
+    def ask(self, k):
+        query = self.rows(1)
+        ids, distances = self.index.search(query, k)
+        far = {name: int((row != query[0]).sum()) for name, row in self.held.items()}
+        assert ids.shape == (1, min(k, len(self.held)))
+        assert distances[0].tolist() == [far[name] for name in ids[0].tolist()]
+        if self.index.exact:
+            assert distances[0].tolist() == sorted(far.values())[:k]
+
+    @invariant()
+    def holds_the_same(self):
+        found = dict(zip(self.index.ids.tolist(), unpack_bits(self.index.codes, 11), strict=True))
+        assert len(self.index) == len(self.held)
+        assert found.keys() == self.held.keys()
+        assert all(np.array_equal(found[name], row) for name, row in self.held.items())
+
+
 TestChanges = Changes.TestCase
 TestChanges.settings = settings(many(80), stateful_step_count=15)
+TestChangesOfCodes = ChangesOfCodes.TestCase
+TestChangesOfCodes.settings = settings(many(60), stateful_step_count=15)
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -362,7 +407,7 @@ OPENED = """
 import json, os, signal, sys
 import numpy as np
 from pathlib import Path
-from dmlviz.index import GalleryIndex
+from dmlviz.index import BinaryIndex, GalleryIndex, unpack_bits
 
 REFUSALS = (ValueError, TypeError, IndexError, FileNotFoundError)
 folder, mapped = Path(sys.argv[1]), sys.argv[2] == "mapped"
