@@ -8,7 +8,7 @@ import numpy as np
 from dmlviz.explanation.decomposition import Decomposition, rounding_tolerance
 from dmlviz.explanation.explain import explain_ranking
 from dmlviz.explanation.methods import METHODS, method_named
-from dmlviz.explanation.ranking_maps import maps_from_embeddings
+from dmlviz.explanation.ranking_maps import held_against, overall_maps
 
 if TYPE_CHECKING:
     from dmlviz.retrieval import Gallery
@@ -106,28 +106,16 @@ def margin_map(
     ids = np.array([wrong, right], dtype=np.int64)
     scores = gallery.score(query, ids).astype(np.float64)
     local = gallery.query_local(query)
-    embeddings = gallery.embeddings[ids]
-    largest = float(np.abs(scores).max())
-    if gallery.similarity == "l2":
-        own = np.square(embeddings.astype(np.float64)).sum(1)
-        apart = 2.0 * (embeddings[0].astype(np.float64) - embeddings[1])
-        largest = max(largest, float(np.linalg.norm(apart) * np.linalg.norm(local.embedding)))
-        (difference,) = maps_from_embeddings(
-            local.vectors, apart[None].astype(local.vectors.dtype), np.ones(1)
-        )
-        offset = float(apart @ local.offset) - float(own[0] - own[1])
-    else:
-        scale = gallery.scale(local.embedding, ids)
-        of_wrong, of_right = maps_from_embeddings(local.vectors, embeddings, scale)
-        offsets = scale * (embeddings.astype(np.float64) @ local.offset.astype(np.float64))
-        difference, offset = of_wrong - of_right, float(offsets[0] - offsets[1])
+    held, rest = held_against(gallery, local, ids)
+    apart = held[0] - held[1]
+    size = float(np.linalg.norm(apart) * np.linalg.norm(local.embedding))
     return MarginMap(
-        map=difference,
-        offset=offset,
+        map=overall_maps(local, apart[None])[0],
+        offset=float(apart @ local.offset + rest[0] - rest[1]),
         margin=float(scores[0] - scores[1]),
         wrong=int(wrong),
         right=int(right),
-        tolerance=2 * rounding_tolerance(difference.dtype, largest),
+        tolerance=2 * rounding_tolerance(local.vectors.dtype, max(float(np.abs(scores).max()), size)),
         kind=gallery.similarity,
         note="; ".join(dict.fromkeys(filter(None, (gallery.query_embedder.note, gallery.embedder.note)))),
     )

@@ -36,46 +36,41 @@ def ranking_maps(gallery: "Gallery", query: Any, ids: Sequence[int] | np.ndarray
         >>> ranking_maps(gallery, 0, gallery.search(0, k=50).ids).shape
         (50, 12, 12)
     """
-    ids = np.asarray(ids, dtype=np.int64).reshape(-1)
     local = gallery.query_local(query)
-    if gallery.similarity == "l2":
-        return maps_from_embeddings(local.vectors, nearing(gallery, local, ids), np.ones(len(ids)))
-    scale = gallery.scale(local.embedding, ids)
-    return maps_from_embeddings(local.vectors, gallery.embeddings[ids], scale)
+    held, _ = held_against(gallery, local, np.asarray(ids, dtype=np.int64).reshape(-1))
+    return overall_maps(local, held)
 
 
-def nearing(gallery: "Gallery", query: "LocalEmbeddings", ids: np.ndarray) -> np.ndarray:
-    """2·e_g − e_q of each gallery image, whose product with a cell of the query is its part of −‖e_q − e_g‖².
+def held_against(
+    gallery: "Gallery", query: "LocalEmbeddings", ids: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the query's cells are multiplied by to give their parts of a similarity, and what is in no cell.
+
+    S = ⟨e_q, v⟩ + c with v and c of each gallery image: v = s·e_g and c = 0 for products (s = 1 for the dot product,
+    1/(‖e_q‖‖e_g‖) for the cosine, 0 where that is undefined); v = 2·e_g − e_q and c = −‖e_g‖² for "l2", the query's
+    own squared length lying on its own cells.
 
     Args:
-        gallery: One that ranks by "l2".
+        gallery: The gallery that was searched.
         query: The query's local embeddings.
         ids: (k,) ids of gallery images.
 
     Returns:
-        (k, D), the dtype of the query's vectors; taken in float64 and rounded once.
+        v (k, D) and c (k,), float64.
 
     Raises:
         IndexError: If an id is not in the gallery.
     """
-    embeddings = gallery.embeddings[gallery.images.check_ids(ids)].astype(np.float64)
-    own = query.vectors.sum((0, 1), dtype=np.float64) + query.offset
-    return (2.0 * embeddings - own).astype(query.vectors.dtype)
+    if gallery.similarity == "l2":
+        embeddings = gallery.embeddings[gallery.images.check_ids(ids)].astype(np.float64)
+        own = query.vectors.sum((0, 1), dtype=np.float64) + query.offset
+        return 2.0 * embeddings - own, -np.square(embeddings).sum(1)
+    scale = gallery.scale(query.embedding, ids)
+    return scale[:, None] * gallery.embeddings[ids].astype(np.float64), np.zeros(len(scale))
 
 
-def maps_from_embeddings(vectors: np.ndarray, embeddings: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The arithmetic of `ranking_maps` on plain arrays.
-
-    Args:
-        vectors: (h, w, D), a query's local embeddings.
-        embeddings: (k, D), un-normalised gallery embeddings.
-        scale: (k,), s of each pair: 1 for the dot product, 1/(‖e_q‖‖e_g‖) for the cosine, 1 for what `nearing`
-            gives in the place of embeddings.
-
-    Returns:
-        (k, h, w), the dtype of `vectors`.
-    """
-    h, w, dimension = vectors.shape
-    maps = embeddings @ vectors.reshape(-1, dimension).T
-    maps *= np.asarray(scale, dtype=maps.dtype)[:, None]
-    return maps.reshape(len(embeddings), h, w)
+def overall_maps(query: "LocalEmbeddings", held: np.ndarray) -> np.ndarray:
+    """⟨xᵢ, v⟩ of each cell of the query with each of some vectors (k, D): (k, h, w), the dtype of the cells."""
+    h, w, dimension = query.vectors.shape
+    maps = held.astype(query.vectors.dtype) @ query.vectors.reshape(-1, dimension).T
+    return np.asarray(maps.reshape(len(held), h, w))
