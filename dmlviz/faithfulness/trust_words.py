@@ -1,7 +1,7 @@
 """What figures say, in plain words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,11 +10,11 @@ from dmlviz.faithfulness.baselines import BASELINES
 from dmlviz.faithfulness.comparison_cells import Skipped
 from dmlviz.faithfulness.comparison_tables import evaluators_of, in_words
 from dmlviz.faithfulness.estimate import Estimate, short
-from dmlviz.faithfulness.evaluation import Evaluation
+from dmlviz.faithfulness.evaluation import Evaluation, Evaluator
 
 FEW = 20  # trials
 ROUNDING = 1e-6  # below it a difference says nothing
-Standing = Literal["better", "alike", "worse", "alone"]
+Standing = Literal["better", "open", "alike", "worse", "alone"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Verdict:
     """How a method stands in one test.
 
     Attributes:
-        standing: "better" than every baseline, or not told apart from the best one, or "worse"; "alone" without any.
+        standing: "better" than every baseline, or not told apart from the best one ("alike"), or "worse"; "open"
+            where it is better than those that there was time for; "alone" without any.
         baseline: The best baseline's name; "" without any.
         beside: Its estimate.
     """
@@ -76,10 +77,16 @@ def said_of(method: str, evaluations: Sequence[Evaluation], skipped: Iterable[Sk
         for e in evaluations
         if e.evaluator is evaluator and e.method == method
     ]
+    skipped = list(skipped)
+    missing = [_missing_baselines(e.evaluator, skipped) for e in of_method]
     verdicts = [verdict(e, _baselines(e, evaluations)) for e in of_method]
+    verdicts = [
+        replace(v, standing="open") if v.standing == "better" and names else v
+        for v, names in zip(verdicts, missing, strict=True)
+    ]
     yield _summary(of_method, verdicts)
-    for found, stands in zip(of_method, verdicts, strict=True):
-        yield _sentence(found, stands)
+    for found, stands, names in zip(of_method, verdicts, missing, strict=True):
+        yield _sentence(found, stands, names)
     late: list[str] = []
     for evaluator, of, reason in skipped:
         if of == method and evaluator and "budget" in reason:
@@ -98,6 +105,15 @@ def _baselines(found: Evaluation, evaluations: Sequence[Evaluation]) -> dict[str
         if e.evaluator.name == found.evaluator.name and e.method in BASELINES and figure in e.figures
     }
     return shared | {name: of[figure] for name, of in found.baselines.items() if figure in of}
+
+
+def _missing_baselines(evaluator: Evaluator, skipped: Sequence[Skipped]) -> list[str]:
+    """Baselines that there was no time for, and that might have been the best."""
+    return [
+        of
+        for name, of, reason in skipped
+        if name == evaluator.name and of in BASELINES and of not in evaluator.passed_by and "budget" in reason
+    ]
 
 
 def _summary(found: Sequence[Evaluation], verdicts: Sequence[Verdict]) -> str:
@@ -119,6 +135,7 @@ def _summary(found: Sequence[Evaluation], verdicts: Sequence[Verdict]) -> str:
 def _standings(held: Sequence[tuple[str, Standing]]) -> Iterator[str]:
     for standing, words in (
         ("better", "better than every baseline in"),
+        ("open", "better than those baselines that there was time for in"),
         ("alike", "not told apart from the best baseline in"),
         ("worse", "worse than a baseline in"),
     ):
@@ -127,7 +144,7 @@ def _standings(held: Sequence[tuple[str, Standing]]) -> Iterator[str]:
             yield f"{words} {len(names)} of {len(held)} ({', '.join(names)})"
 
 
-def _sentence(found: Evaluation, stands: Verdict) -> str:
+def _sentence(found: Evaluation, stands: Verdict, missing: Sequence[str]) -> str:
     evaluator, mine = found.evaluator, found.headline
     if not mine.trials:
         return f"{evaluator.name}: none of the {len(mine.values)} trials says anything."
@@ -136,6 +153,8 @@ def _sentence(found: Evaluation, stands: Verdict) -> str:
         beside = f"{stands.baseline}, has {short(stands.beside.value)}"
         said += {
             "better": f"; the best baseline, {beside}: the map is better than all of them.",
+            "open": f"; the best baseline that there was time for, {beside}, and the map is better. It is open how "
+            f"the others do: {', '.join(missing)}.",
             "alike": f"; the best baseline, {beside}, and the difference may be chance: this speaks for nothing.",
             "worse": f"; the best baseline, {beside}: the map is worse.",
         }[stands.standing]

@@ -15,7 +15,7 @@ import dmlviz as dv
 from dmlviz.embedder import birds_embedder
 from dmlviz.faithfulness import Estimate, Evaluation, Evaluator, choose_pairs, trust
 from dmlviz.faithfulness.comparison_cells import Skipped
-from dmlviz.faithfulness.trust_words import cannot_be_said, verdict
+from dmlviz.faithfulness.trust_words import cannot_be_said, said_of, verdict
 
 ANSWERS = {"decomposition": 0.9, "dist-cam": 0.3, "grad-cam": 0.6, "centre": 0.4, "uniform": 0.1}
 
@@ -159,6 +159,24 @@ def test_a_budget_that_leaves_things_out_says_so(gallery, monkeypatch):
     found = ask(gallery, ["decomposition"], budget=3.0)
     assert found.sentences["decomposition"][-1] == "Not asked, for lack of time: slow."
     assert "The budget left out some or all of slow; a larger one asks them." in found.unknown
+
+
+def test_a_lead_over_some_of_the_baselines_is_open(gallery, monkeypatch):
+    plant(monkeypatch, Planted("peaks", ANSWERS, headline=True), Planted("falls", ANSWERS, better="lower"))
+    found = ask(gallery).comparison.evaluations
+    late = "the budget was spent before its turn"
+    cut = [Skipped("peaks", "feature norm", late), Skipped("falls", "random", late)]
+    kept = [e for e in found if (e.evaluator.name, e.method) not in {(s.evaluator, s.method) for s in cut}]
+    summary, peaks, falls, *_ = said_of("decomposition", kept, cut)
+    assert summary == (
+        "In the headline tests: better than those baselines that there was time for in 1 of 1 (peaks). "
+        "In the other tests: worse than a baseline in 1 of 1 (falls)."
+    )
+    assert peaks.endswith(
+        "higher is better; the best baseline that there was time for, centre, has 0.400, and the map is better. "
+        "It is open how the others do: feature norm."
+    )
+    assert falls.endswith("has 0.100: the map is worse.")
 
 
 def test_a_method_that_nothing_could_be_asked_about_is_named_with_the_reasons():
