@@ -187,9 +187,8 @@ def _built(
         held = watch.held()
         searches[name](asked.queries, _K)
         memory[name] = (held, watch.most())
-    for _ in range(
-        2 if len(asked.rows) < _MANY else 0
-    ):  # two more of many rows would not fit the memory of most
+    again = 2 if len(asked.rows) < _MANY else 0  # two more of many rows would not fit the memory of most
+    for _ in range(again):
         for name, make in makers.items():
             if seconds[name][0] < _BUILT_AGAIN_UNDER:
                 start = time.perf_counter()
