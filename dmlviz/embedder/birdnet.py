@@ -79,9 +79,9 @@ class BirdNet(nn.Module):
 
 def images_to_input(images: np.ndarray) -> Tensor:
     """Turn images (N, H, W, 3) uint8 into the network's input (N, 3, H, W) float32."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255.0
     mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
-    return pixels.div_(255.0).sub_(mean).div_(std)
+    return pixels.sub_(mean).div_(std)
 
 
 @torch.no_grad()
