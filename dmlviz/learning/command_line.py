@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import torch
+
+QUICKER: Final = {
+    "GOMP_SPINCOUNT": "0",  # threads that wait make way for the processes that draw
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # blocks of up to 32 MiB are kept for the next step, not given
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),  # back and cleared again page by page
+}
+"""What the environment of a training run on Linux says where the user has said nothing."""
+
+
+def start_anew_for_speed() -> None:
+    """Start this process anew in an environment that makes a step some tenth quicker.
+
+    Threads and memory are arranged before the first line runs, so that a process cannot do it for itself. What the
+    network learns is the same, bit by bit. Nothing happens where the environment has all of `QUICKER` already, and
+    on systems other than Linux, whose libraries read other names.
+    """
+    if sys.platform == "linux" and not QUICKER.keys() <= os.environ.keys():
+        words = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, words, {**QUICKER, **os.environ})  # noqa: S606 - itself, with its own words
 
 
 def training_parser(module: str, trains: str) -> argparse.ArgumentParser:

@@ -1,9 +1,9 @@
 """The recipe of the shipped embedders: ``python -m dmlviz.learning.train_birds --pooling avg --out DIR``.
 
-One command, one seed, one network. Ctrl-C keeps what is done; the same command goes on from there. Some 26
-processor minutes, so 13 on two cores that have nothing else to do, and 17 on two that others slow down: the network
-computes on both, and two processes draw whenever it leaves one free. GOMP_SPINCOUNT=0 in the environment takes a
-tenth off, as waiting threads then make way. Leave OMP_WAIT_POLICY unset: "passive" made a step ten times slower.
+One command, one seed, one network. Ctrl-C keeps what is done; the same command goes on from there. Some 24 to 27
+processor minutes, which two cores do in 13 to 15, the longer where others slow them down: the network computes on
+both, and two processes draw whenever it leaves one free. Leave OMP_WAIT_POLICY unset: "passive" made a step ten times
+slower.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dmlviz.embedder.birdnet import POOLINGS, BirdNet, BirdPooling, fold_batch_norms, images_to_input
@@ -32,6 +32,7 @@ from dmlviz.learning.command_line import (
     offer_recipe,
     offer_threads,
     offer_workers,
+    start_anew_for_speed,
     train_as_asked,
     training_parser,
 )
@@ -39,7 +40,16 @@ from dmlviz.learning.multi_similarity import multi_similarity_loss
 
 SAVE_EVERY: Final = 100
 """Steps between two checkpoints."""
-OFFERED: Final = ("seed", "steps", "polish_steps", "families", "learning_rate", "precision")
+OFFERED: Final = (
+    "seed",
+    "steps",
+    "polish_steps",
+    "polish_frozen",
+    "families",
+    "learning_rate",
+    "mirrored_after",
+    "precision",
+)
 """What the command lets one choose of a recipe, beside the pooling."""
 
 
@@ -58,8 +68,13 @@ class BirdRecipe:
         learning_rate: Highest learning rate, reached after the warm-up; a half cosine then takes it to zero.
         weight_decay: AdamW's.
         warm_up: Steps over which the learning rate rises.
+        mirrored_after: Every second step takes the batch of so many steps before once more (in the beginning the
+            first), mirrored, instead of drawing one, which is a quarter of a step's work; an even number. 0 draws
+            for every step.
         polish_steps: Steps after that on the folded network, as it will be shipped: without batch normalisation,
             with a fresh optimiser and a second, lower rise and fall of the learning rate.
+        polish_frozen: How many convolutions, from the pixels on, these steps leave as they are: they have learned
+            their edges and colours by then, and a step without their gradients takes two thirds of the time.
         polish_rate: Highest learning rate of these steps.
         head_families: Families of other training species on which the linear map is fitted once more at the end,
             in closed form; 0 keeps the map that the steps found.
@@ -79,7 +94,9 @@ class BirdRecipe:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     warm_up: int = 40
-    polish_steps: int = 1800
+    mirrored_after: int = 40
+    polish_steps: int = 2200
+    polish_frozen: int = 2
     polish_rate: float = 1e-3
     head_families: int = 60
     head_per_class: int = 20
@@ -94,9 +111,11 @@ class BirdRecipe:
         for name in ("steps", "families", "classes", "per_class"):
             if getattr(self, name) < 1:
                 raise ValueError(f"A training run needs {name} of at least 1; got {getattr(self, name)}.")
-        for name in ("polish_steps", "head_families"):
+        for name in ("polish_steps", "polish_frozen", "head_families"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is 0 or more; got {getattr(self, name)}.")
+        if self.mirrored_after < 0 or self.mirrored_after % 2:
+            raise ValueError(f"mirrored_after is an even number of steps, or 0; got {self.mirrored_after}.")
         if self.seed < 0:
             raise ValueError(f"The seed is a non-negative integer; got {self.seed}.")
         if self.classes % 4 or self.families < self.classes // 4:
@@ -184,17 +203,17 @@ Drawn = tuple[np.ndarray, np.ndarray, float]  # images (N, H, W, 3) uint8, label
 
 
 class _Ahead(Dataset[Drawn]):
-    """The batches from step `start` on, for processes that draw ahead."""
+    """The batches of some numbers, for processes that draw ahead."""
 
-    def __init__(self, batches: BirdBatches, start: int, stop: int) -> None:
-        self.batches, self.start, self.stop = batches, start, stop
+    def __init__(self, batches: BirdBatches, numbers: range) -> None:
+        self.batches, self.numbers = batches, numbers
 
     def __len__(self) -> int:
-        return max(0, self.stop - self.start)
+        return len(self.numbers)
 
     def __getitem__(self, n: int) -> Drawn:
         began = time.process_time()
-        images, labels = self.batches.batch(self.start + n)
+        images, labels = self.batches.batch(self.numbers[n])
         return images, labels, time.process_time() - began
 
 
@@ -211,6 +230,12 @@ def _give_way(_worker: int) -> None:
     """Let the network's threads go first: it computes on all cores, and drawing fills the pauses."""
     if hasattr(os, "nice"):
         os.nice(19)
+
+
+def freeze_first(trunk: nn.Module, count: int) -> None:
+    """Switch off the gradients of a trunk's first convolutions."""
+    for layer in [layer for layer in trunk.modules() if isinstance(layer, nn.Conv2d)][:count]:
+        layer.requires_grad_(False)
 
 
 class _Run:
@@ -236,11 +261,32 @@ class _Run:
 
     def _begin_polish(self) -> None:
         """Go over to the folded network, rounded to what float16 can hold."""
-        self._take(rounded(fold_batch_norms(self.net)), self.recipe.polish_rate)
+        folded = rounded(fold_batch_norms(self.net))
+        freeze_first(folded.trunk, self.recipe.polish_frozen)
+        self._take(folded, self.recipe.polish_rate)
 
     def drawn(self, stop: int, workers: int) -> Iterator[Drawn]:
         """Yield the batches from the next step to before `stop`."""
-        ahead = _Ahead(self.batches, self.step, stop)
+        lag = self.recipe.mirrored_after
+        if lag == 0:
+            yield from self._freshly_drawn(range(self.step, stop), workers)
+            return
+        first = max(0, self.step - 1 - lag) // 2 * 2  # the earliest that is still wanted
+        fresh = self._freshly_drawn(range(first, stop, 2), workers)
+        held: dict[int, Drawn] = {}
+        for step in range(first, stop):
+            if step % 2 == 0:
+                batch = held[step] = next(fresh)
+            elif step >= self.step:
+                images, labels, _ = held[max(0, step - 1 - lag)]
+                batch = np.ascontiguousarray(images[:, :, ::-1]), labels, 0.0
+                if step > lag:
+                    held.pop(step - 1 - lag)
+            if step >= self.step:
+                yield batch
+
+    def _freshly_drawn(self, numbers: range, workers: int) -> Iterator[Drawn]:
+        ahead = _Ahead(self.batches, numbers)
         if workers == 0:
             yield from (ahead[n] for n in range(len(ahead)))
             return
@@ -266,7 +312,8 @@ class _Run:
         pixels: Tensor = images_to_input(images).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             cells = self.net.trunk(pixels)
-        cells.register_hook(_channels_last)
+        if cells.requires_grad:
+            cells.register_hook(_channels_last)
         loss = multi_similarity_loss(self.net.embed_cells(cells.float()), torch.from_numpy(labels))
         self.optimiser.zero_grad()
         loss.backward()
@@ -317,4 +364,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    start_anew_for_speed()
     raise SystemExit(main())

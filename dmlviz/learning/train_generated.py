@@ -37,7 +37,7 @@ from dmlviz.learning.multi_similarity import multi_similarity_loss
 from dmlviz.learning.people_batches import SUBJECTS, What, batches_of, many_of
 from dmlviz.learning.people_measures import HELD_OUT, held_out_set, measure
 from dmlviz.learning.run_card import cost_of_run, loss_curve
-from dmlviz.learning.train_birds import OFFERED, SAVE_EVERY, BirdRecipe, Drawn, _Run
+from dmlviz.learning.train_birds import OFFERED, SAVE_EVERY, BirdRecipe, Drawn, _Run, freeze_first
 
 CHOICES: Final = tuple(SUBJECTS)
 SHOWN: Final = 10
@@ -61,7 +61,9 @@ class PeopleRecipe(BirdRecipe):
     families: int = 400
     classes: int = 16
     harder_from: int = 150
+    mirrored_after: int = 0
     polish_steps: int = 600
+    polish_frozen: int = 0
     head_families: int = 40
     head_per_class: int = 18
     what: What = "faces"
@@ -161,7 +163,9 @@ class _PeopleRun(_Run):
 
     def _begin_polish(self) -> None:
         names = cast(nn.Linear, self.net.get_submodule("names"))
-        self._take_small(rounded_small(fold_small(cast(SmallNet, self.net))), names, self.recipe.polish_rate)
+        folded = rounded_small(fold_small(cast(SmallNet, self.net)))
+        freeze_first(folded.trunk, self.recipe.polish_frozen)
+        self._take_small(folded, names, self.recipe.polish_rate)
 
     def advance(self, batch: Drawn) -> float:
         """Make one step on a batch and return its loss."""

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from dmlviz.embedder.birdnet import fold_batch_norms
 from dmlviz.learning import BirdRecipe, train_birds_embedder
 from dmlviz.learning import train_birds as recipe_module
-from dmlviz.learning.bird_export import recall_at
+from dmlviz.learning.bird_export import recall_at, rounded
 
 TINY = BirdRecipe(
     steps=5, polish_steps=3, families=2, classes=4, per_class=2, warm_up=2, precision="float32", seed=1,
@@ -62,6 +63,39 @@ def test_drawing_ahead_in_another_process_makes_the_same_network(trained, tmp_pa
     assert path.read_bytes() == trained[0].read_bytes()
 
 
+@pytest.mark.parametrize("lag", [0, 4])
+def test_every_second_batch_is_an_earlier_one_mirrored(tmp_path, lag):
+    run = recipe_module._Run(replace(TINY, mirrored_after=lag), tmp_path / "none")
+    seen = [(images, labels) for images, labels, _ in run.drawn(9, workers=0)]
+    for step, (images, labels) in enumerate(seen):
+        of = {1: 0, 3: 0, 5: 0, 7: 2}.get(step, step) if lag else step
+        drawn, expected = run.batches.batch(of)
+        assert np.array_equal(images, drawn if of == step else drawn[:, :, ::-1])
+        assert np.array_equal(labels, expected)
+    for start in range(9):  # a run that goes on from anywhere sees the same
+        run.step = start
+        again = [images for images, _, _ in run.drawn(9, workers=0)]
+        assert len(again) == 9 - start
+        assert all(np.array_equal(a, b) for a, (b, _) in zip(again, seen[start:], strict=True))
+
+
+@pytest.mark.parametrize(("frozen", "changed"), [(0, 6), (2, 4), (6, 0)])
+def test_the_second_stage_leaves_the_first_convolutions_as_they_are(tmp_path, frozen, changed):
+    run = recipe_module._Run(replace(TINY, steps=1, polish_frozen=frozen), tmp_path / "none")
+    batches = run.drawn(4, workers=0)
+    run.advance(next(batches))
+    before = rounded(fold_batch_norms(run.net)).state_dict()
+    for batch in batches:
+        run.advance(batch)
+    after = run.net.state_dict()
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    expected = [
+        f"trunk.conv{number}.{what}" for number in range(frozen + 1, 7) for what in ("weight", "bias")
+    ]
+    assert len(expected) == 2 * changed
+    assert moved == [*expected, "linear.weight"]
+
+
 @pytest.mark.parametrize("until", [4, 5, 6])  # before, at and after the change to the folded network
 def test_an_interrupted_run_goes_on_where_it_stopped(trained, tmp_path, until):
     assert train_birds_embedder(TINY, tmp_path, progress=False, until=until) is None
@@ -75,14 +109,14 @@ def test_ctrl_c_keeps_what_is_done(trained, tmp_path, monkeypatch, capsys):
     real = recipe_module.BirdBatches.batch
 
     def batch(self, number):
-        if number == 3:
+        if number == 4:
             raise KeyboardInterrupt
         return real(self, number)
 
     monkeypatch.setattr(recipe_module.BirdBatches, "batch", batch)
     with pytest.raises(KeyboardInterrupt):
         train_birds_embedder(TINY, tmp_path, progress=False)
-    assert "Stopped after 3 of 8 steps; the same command goes on from there" in capsys.readouterr().err
+    assert "Stopped after 4 of 8 steps; the same command goes on from there" in capsys.readouterr().err
     monkeypatch.undo()
     path = train_birds_embedder(TINY, tmp_path, progress=False, held_out=LITTLE)
     assert path.read_bytes() == trained[0].read_bytes()
@@ -135,8 +169,10 @@ def test_a_run_without_the_second_stage_ends_after_the_first(tmp_path):
         ({"precision": "float16"}, "'bfloat16' or 'float32'; got 'float16'"),
         ({"steps": 0}, "steps of at least 1; got 0"),
         ({"polish_steps": -1}, "polish_steps is 0 or more; got -1"),
+        ({"polish_frozen": -1}, "polish_frozen is 0 or more; got -1"),
         ({"head_families": -1}, "head_families is 0 or more; got -1"),
         ({"seed": -1}, "non-negative integer; got -1"),
+        ({"mirrored_after": 3}, "mirrored_after is an even number of steps, or 0; got 3"),
         ({"classes": 6}, "classes must be a multiple of 4"),
         ({"families": 1}, "at least classes / 4"),
     ],
