@@ -92,7 +92,7 @@ def test_what_is_missed_of_a_small_distance_is_told_from_the_rounding_of_large_s
     from dataclasses import replace
 
     why = explain(near, 0, int(near.search(0, k=1).ids[0]))
-    assert why.pairs > 40 * abs(why.similarity)
+    assert why.pairs > 20 * abs(why.similarity)
     assert 10 * abs(why.residual) < why.tolerance < 1e-3 * abs(why.similarity)
     assert not replace(why, similarity=1.001 * why.similarity).adds_up
 
