@@ -250,7 +250,9 @@ Written by `python -m benchmarks.faithfulness` ({versions}).
 {warning}
 On drawn galleries it is known which part covers which pixel and in which part two images differ, so that a map can
 be right or wrong. No picture here was seen in training, and the galleries called “{UNSEEN}” played no part in
-any choice of network, method or evaluator. Drawn pictures are flat and mostly centred: expect less on photographs.
+any choice of network, method or evaluator, but for one: three recipes of the birds' network were compared on theirs,
+too ([evidence.md](evidence.md) has galleries that nobody had looked at). Drawn pictures are flat and mostly centred:
+expect less on photographs.
 Which map to trust for what, in words: [which-map-to-trust.md](which-map-to-trust.md).
 
 ## How to read it
