@@ -286,8 +286,8 @@ teacher in training mode, so that dropout and batch statistics blur the target. 
 steps of AdamW take the place of a hundred epochs. Losses, margins, layers and epsilons are the published ones.
 
 The species of both galleries were never seen in training, and the second gallery's families played no part in any
-choice of the head. In brackets the 95 % interval of a bootstrap over species. The head "shipped" is symmetric; "published order"
-is a second head, trained and read in one order.
+choice of the head. In brackets the 95 % interval of a bootstrap over species. The head "shipped" is symmetric;
+"published order" is a second head, trained and read in one order.
 
 {chr(10).join(s + chr(10) for s in sections)}"""
 
