@@ -135,9 +135,10 @@ Written by `python -m benchmarks.evidence` ({versions}).
 
 The birds are drawn, so it is known which part covers which pixel, and in which one part two sibling species differ.
 No species here was seen in training, and the families of the second part played no part in any choice of network or
-method: recipes were compared on the first part and on seeds 4001 to 4004. One gallery has eight families, so that one hard pair of siblings moves its figures by hundredths; the second
-part pools four galleries. Over all five galleries together the margin map against a sibling (average pooling) peaks
-on the part that differs in {cell(together)} of {together.trials} queries: quote this number.
+method: recipes were compared on the first part and on seeds 4001 to 4004. One gallery has eight families, so that one
+hard pair of siblings moves its figures by hundredths; the second part pools four galleries. Over all five galleries
+together the margin map against a sibling (average pooling) peaks on the part that differs in {cell(together)} of
+{together.trials} queries: quote this number.
 
 How to read it. A rate is the share of trials in which a map's peak lies on the right part, its mask grown by two
 pixels; in brackets the 95 % interval of a bootstrap over species. Baselines stand in the same table: *uniform* is the
