@@ -40,5 +40,4 @@ def test_an_id_is_explained_as_its_picture_is(gallery, method):
     assert by_id.similarity == pytest.approx(by_picture.similarity, rel=1e-5)
     here, elsewhere = by_id.overall_map("query"), by_another.overall_map("query")
     np.testing.assert_allclose(here, by_picture.overall_map("query"), atol=1e-6)
-    assert np.abs(here - elsewhere).max() > 1e-2 * np.abs(here).max()
-    assert np.abs(by_id.overall_map("query") - by_another.overall_map("query")).max() > 1e-3
+    assert np.abs(here - elsewhere).max() > 1e-3
