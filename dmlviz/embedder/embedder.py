@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmlviz.embedder.as_found import evaluating, placement, refuse_batch_statistics
-from dmlviz.embedder.fingerprint import fingerprint_of
+from dmlviz.embedder.fingerprint import fingerprint_of, marks_of
 from dmlviz.embedder.folding import HeadMode
 from dmlviz.embedder.geometry import CellGeometry
 from dmlviz.embedder.jacobian import JacobianHead
@@ -392,15 +392,13 @@ class Embedder:
         """SHA-256 (hex) over weights, layers without any, head, preprocessing and maps; the same everywhere."""
         if self._following is not None:
             return self._following.fingerprint
-        return fingerprint_of(self.trunk, self._master, self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        return {
+        settings = {
             "head": self.head.description(),
             "layer": getattr(self.trunk, "layer", ""),
             "input_size": self.input_size,
             "preprocess": self.preprocess.to_dict(),
         }
+        return fingerprint_of(self.trunk, self._master, settings)
 
     def __repr__(self) -> str:
         h, w = self.map_size
@@ -449,13 +447,7 @@ class Embedder:
         return self._double
 
     def _weights_now(self) -> tuple[tuple[int, ...], ...]:
-        state = (
-            *self.trunk.parameters(),
-            *self.trunk.buffers(),
-            *self.head.parameters(),
-            *self.head.buffers(),
-        )
-        seen = tuple((id(t), t.data_ptr(), 0 if t.is_inference() else t._version) for t in state)
+        seen = marks_of(self.trunk, self.head)
         return seen if self._following is None else seen + self._following.embedder._weights_now()
 
     def _refuse_changed_weights(self) -> None:

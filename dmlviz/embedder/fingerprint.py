@@ -1,4 +1,4 @@
-"""What tells one network from another: a checksum over all that decides an embedding."""
+"""What tells one network from another, and from itself after its weights have changed."""
 
 import hashlib
 import json
@@ -29,3 +29,12 @@ def fingerprint_of(trunk: nn.Module, head: nn.Module, settings: dict[str, Any]) 
             digest.update(f"{part}.{key} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def marks_of(*modules: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """A mark for every weight and buffer, another one once it is written to, moved or replaced.
+
+    Costs next to nothing, where a checksum reads every number; it holds within this process only.
+    """
+    tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    return tuple((id(t), t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
