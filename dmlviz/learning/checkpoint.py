@@ -36,7 +36,7 @@ def step_through(
         progress: Show the bar.
 
     Returns:
-        Whether the run is at its end; otherwise it has been kept.
+        Whether the run is at its end; it has been kept.
 
     Raises:
         KeyboardInterrupt: Passed on after what is done has been kept.
@@ -57,10 +57,9 @@ def step_through(
         raise
     finally:
         bar.close()
-    if run.step < total:
-        run.save()
-        return False
-    return True
+    if run.step % every:
+        run.save()  # at the end, too: what follows the last step may be interrupted
+    return run.step >= total
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:

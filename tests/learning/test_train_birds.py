@@ -105,6 +105,20 @@ def test_an_interrupted_run_goes_on_where_it_stopped(trained, tmp_path, until):
     assert not (tmp_path / "birds_avg.checkpoint").exists()
 
 
+def test_ctrl_c_after_the_last_step_keeps_all_steps(trained, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe_module, "export_birds", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_birds_embedder(TINY, tmp_path, progress=False)
+    monkeypatch.undo()
+    monkeypatch.setattr(recipe_module._Run, "advance", interrupted)  # no step is made again
+    path = train_birds_embedder(TINY, tmp_path, progress=False, held_out=LITTLE)
+    assert path.read_bytes() == trained[0].read_bytes()
+    assert not (tmp_path / "birds_avg.checkpoint").exists()
+
+
 def test_ctrl_c_keeps_what_is_done(trained, tmp_path, monkeypatch, capsys):
     real = recipe_module.BirdBatches.batch
 
